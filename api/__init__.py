@@ -1,0 +1,1 @@
+"""The REST service: a door to the package."""

@@ -1,0 +1,141 @@
+"""The REST service: ``uvicorn api.ml_service:app --port 5000`` or ``python api/ml_service.py``."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import Depends, FastAPI, Query, Request
+from fastapi.middleware import Middleware
+
+from aegis_yield import __version__
+from aegis_yield.domain.errors import AegisError
+from aegis_yield.pipelines.datasets import strategy_listing
+from aegis_yield.pipelines.predict import Forecaster, Question, to_json
+from api import problems
+from api.limits import BodyLimit
+from api.schemas import (
+    Liveness,
+    PredictRequest,
+    PredictResponse,
+    Problem,
+    Readiness,
+    StrategyInfo,
+    StrategyPage,
+)
+from api.settings import ServiceSettings
+
+logger = logging.getLogger("aegis_yield.service")
+
+Loader = Callable[[], Forecaster]
+FAULTS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "content": {problems.MEDIA_TYPE: {}}} for status in (404, 413, 422, 503)
+}
+
+
+def create_app(settings: ServiceSettings | None = None, load: Loader | None = None) -> FastAPI:
+    """Build the service.
+
+    Parameters
+    ----------
+    settings : ServiceSettings, optional
+        By default from the environment.
+    load : callable, optional
+        Makes the forecaster; by default from the settings' paths. Called once, at start.
+    """
+    chosen = settings or ServiceSettings()
+    loader = load or (lambda: Forecaster.open(chosen.data, chosen.model))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.forecaster, app.state.failure = _load(loader)
+        yield
+
+    app = FastAPI(
+        title="Aegis Yield",
+        version=__version__,
+        summary="What DeFi yield strategies will pay, and how sure that is.",
+        lifespan=lifespan,
+        middleware=[Middleware(BodyLimit, max_bytes=chosen.max_body_bytes)],
+    )
+    problems.install(app)
+    _add_routes(app)
+    return app
+
+
+def _load(loader: Loader) -> tuple[Forecaster | None, AegisError | None]:
+    """Load model and tables; without them the service lives, says why it is not ready, and answers 503."""
+    try:
+        forecaster = loader()
+    except AegisError as error:
+        logger.error("not ready: %s", error)
+        return None, error
+    logger.info("serving %s on %s", forecaster.model_version, forecaster.dataset.name)
+    return forecaster, None
+
+
+def _forecaster(request: Request) -> Forecaster:
+    if request.app.state.failure is not None:
+        raise AegisError(f"not ready: {request.app.state.failure}") from request.app.state.failure
+    forecaster: Forecaster = request.app.state.forecaster
+    return forecaster
+
+
+Ready = Annotated[Forecaster, Depends(_forecaster)]
+
+
+def _add_routes(app: FastAPI) -> None:
+    @app.post("/predict", responses=FAULTS, summary="Forecast strategies")
+    def predict(order: PredictRequest, forecaster: Ready) -> PredictResponse:
+        answer = forecaster.ask(Question(order.strategies, order.horizon_days, order.level))
+        return PredictResponse.model_validate(to_json(answer))
+
+    @app.get("/strategies", responses=FAULTS, summary="List strategies")
+    def strategies(
+        forecaster: Ready,
+        category: Annotated[str | None, Query(description="Only this category.", max_length=50)] = None,
+        limit: Annotated[int, Query(ge=1, le=1_000, description="Most rows on a page.")] = 100,
+        offset: Annotated[int, Query(ge=0, le=1_000_000, description="Rows to skip.")] = 0,
+    ) -> StrategyPage:
+        listing = strategy_listing(forecaster.dataset, category)
+        page = [_describe(row, forecaster) for row in listing[offset : offset + limit]]
+        return StrategyPage(strategies=page, total=len(listing), simulated=forecaster.dataset.is_simulated)
+
+    @app.get("/health/live", summary="The process answers")
+    def live() -> Liveness:
+        return Liveness(status="alive")
+
+    @app.get("/health/ready", responses=FAULTS, summary="Model and tables are loaded")
+    def ready(forecaster: Ready) -> Readiness:
+        last = forecaster.dataset.last_date
+        return Readiness(
+            status="ready",
+            model_version=forecaster.model_version,
+            data=forecaster.dataset.name,
+            simulated=forecaster.dataset.is_simulated,
+            n_strategies=len(forecaster.known_strategies),
+            last_date=last,
+            data_age_days=(dt.datetime.now(dt.UTC).date() - last).days,
+        )
+
+
+def _describe(row: dict[str, Any], forecaster: Forecaster) -> StrategyInfo:
+    aliases = [alias for alias, target in forecaster.names.aliases.items() if target == row["strategy_id"]]
+    return StrategyInfo(aliases=aliases, **row)
+
+
+def main(host: str | None = None, port: int | None = None) -> None:
+    """Serve until stopped."""
+    settings = ServiceSettings()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    uvicorn.run(create_app(settings), host=host or settings.host, port=port or settings.port, log_config=None)
+
+
+app = create_app()
+
+if __name__ == "__main__":
+    main()

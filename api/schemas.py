@@ -1,0 +1,134 @@
+"""What the service takes and returns, with units and bounds."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from aegis_yield.domain.limits import (
+    DEFAULT_HORIZON_DAYS,
+    DEFAULT_LEVEL,
+    MAX_HORIZON_DAYS,
+    MAX_LEVEL,
+    MIN_HORIZON_DAYS,
+    MIN_LEVEL,
+)
+
+MAX_STRATEGIES = 1_000
+MAX_NAME_LENGTH = 200
+
+StrategyName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
+
+
+class PredictRequest(BaseModel):
+    """Which strategies to forecast, how far ahead, how sure."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"strategies": ["aave", "lido", "delta"], "horizon_days": 7}]},
+    )
+
+    strategies: list[StrategyName] = Field(
+        min_length=1, max_length=MAX_STRATEGIES, description="Aliases or strategy ids."
+    )
+    horizon_days: int = Field(
+        DEFAULT_HORIZON_DAYS, ge=MIN_HORIZON_DAYS, le=MAX_HORIZON_DAYS, strict=True, description="Days ahead."
+    )
+    level: float = Field(DEFAULT_LEVEL, ge=MIN_LEVEL, le=MAX_LEVEL, description="Level of the confidence interval.")
+
+
+class ConfidenceInterval(BaseModel):
+    """A calibrated interval for ``apy``."""
+
+    level: float = Field(description="Share of outcomes it is meant to hold, e.g. 0.9.")
+    lower: float = Field(description="Fraction per year.")
+    upper: float = Field(description="Fraction per year.")
+
+
+class Prediction(BaseModel):
+    """One strategy's forecast."""
+
+    apy: float = Field(
+        description="What a depositor of the next days earns, annualised; fraction per year (0.052 = 5.2 %)."
+    )
+    volatility: float = Field(description="Annualised normal volatility of the daily rate, fraction per year.")
+    confidence_interval: ConfidenceInterval
+    strategy_id: str
+    category: str
+    last_apy: float = Field(description="The newest observed rate, fraction per year.")
+    as_of: dt.date = Field(description="UTC day of the newest row used.")
+    data_age_days: int = Field(description="Days from as_of to today, UTC.")
+    horizon_days: int
+
+
+class PredictResponse(BaseModel):
+    """Forecasts by the names that were asked for."""
+
+    predictions: dict[str, Prediction]
+    horizon_days: int
+    model_version: str
+    simulated: bool = Field(
+        description="True if the data is simulated: then no number says anything about a real strategy."
+    )
+    notes: list[str] = Field(description="What to know before using the numbers.")
+
+
+class StrategyInfo(BaseModel):
+    """A strategy that the service holds data for."""
+
+    strategy_id: str
+    aliases: list[str]
+    project: str | None
+    chain: str | None
+    symbol: str | None
+    category: str
+    first_date: dt.date
+    last_date: dt.date
+    n_rows: int
+    last_apy: float = Field(description="Fraction per year.")
+
+
+class StrategyPage(BaseModel):
+    """A page of strategies."""
+
+    strategies: list[StrategyInfo]
+    total: int = Field(description="Strategies that match, on all pages.")
+    simulated: bool
+
+
+class Liveness(BaseModel):
+    """The process answers."""
+
+    status: str
+
+
+class Readiness(BaseModel):
+    """Model and tables are loaded."""
+
+    status: str
+    model_version: str
+    data: str
+    simulated: bool
+    n_strategies: int
+    last_date: dt.date
+    data_age_days: int
+
+
+class FieldFault(BaseModel):
+    """What is wrong with one field of a request."""
+
+    field: str
+    received: str
+    problem: str
+
+
+class Problem(BaseModel):
+    """A problem document (RFC 9457)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    errors: list[FieldFault] | None = None

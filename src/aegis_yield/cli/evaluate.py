@@ -1,0 +1,113 @@
+"""``aegis evaluate``: rolling-origin forecasts of a bundle and its baselines, scored."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from aegis_yield.cli.options import DataOption, HorizonOption, ModelOption, parse_date
+from aegis_yield.cli.shared import notes, out
+
+if TYPE_CHECKING:
+    from aegis_yield.pipelines.evaluate import Evaluation, EvaluationOrder
+
+REPORT_HORIZONS: Final = (1, 7, 14, 30)
+
+
+def evaluate(
+    model: ModelOption = None,
+    data: DataOption = None,
+    start: Annotated[str | None, typer.Option(help="First origin, e.g. 2025-01-01.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last origin. Default: the last whose outcome is known.")] = None,
+    every: Annotated[int, typer.Option(help="Days between origins.")] = 7,
+    horizon: HorizonOption = 7,
+    forecasts: Annotated[Path | None, typer.Option(help="Write all forecasts to this Parquet file.")] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write all scores to this JSON file.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Report with pictures.")] = Path("reports/evaluation.html"),
+) -> None:
+    """Score a model against baselines on the same origins, with a table and an HTML report.
+
+    Examples
+    --------
+      aegis evaluate --model models/lstm_v1.pth
+
+      aegis evaluate --model models/lstm_v1.pth --data data/processed --start 2025-01-01 --end 2025-09-20
+      --every 7 --horizon 7 --forecasts forecasts.parquet --json scores.json
+    """
+    from aegis_yield.cli.progress import StepDisplay
+    from aegis_yield.models.bundle import load_bundle
+    from aegis_yield.pipelines.datasets import open_dataset
+    from aegis_yield.pipelines.evaluate import EvaluationOrder
+    from aegis_yield.pipelines.evaluate import evaluate as run
+    from aegis_yield.registry import default_model
+    from aegis_yield.reporting.console import category_table, score_table
+
+    order = EvaluationOrder(
+        dataset=open_dataset(data),
+        bundle=load_bundle(model or default_model()),
+        start=parse_date("start", start),
+        end=parse_date("end", end),
+        every_days=every,
+        horizon_days=horizon,
+    )
+    with StepDisplay(notes, "origins") as display:
+        result = run(order, display)
+    out.print(score_table(result.scores))
+    out.print(category_table(result.scores))
+    _say_caveats(result.scores)
+    _write_files(result, forecasts, json_path)
+    if html is not None:
+        with StepDisplay(notes, "other horizons") as display:
+            _write_page(result, order, html, lambda other: run(other, display))
+
+
+def _say_caveats(scores: dict[str, Any]) -> None:
+    if scores["data"]["simulated"]:
+        notes.print("[yellow]SIMULATED data[/]: these scores say nothing about real strategies")
+    if scores["seen_in_training"]:
+        notes.print("[yellow]note:[/] the model was trained on some of these days: no proof of skill")
+
+
+def _write_files(result: Evaluation, forecasts: Path | None, json_path: Path | None) -> None:
+    from aegis_yield.utils.files import write_atomically, write_text_atomically
+
+    if forecasts is not None:
+        write_atomically(forecasts, result.forecasts.write_parquet)
+        notes.print(f"forecasts: {forecasts}")
+    if json_path is not None:
+        write_text_atomically(json_path, json.dumps(_without_nan(result.scores), indent=2, allow_nan=False) + "\n")
+        notes.print(f"scores: {json_path}")
+
+
+def _write_page(
+    result: Evaluation, order: EvaluationOrder, path: Path, run: Callable[[EvaluationOrder], Evaluation]
+) -> None:
+    from aegis_yield.pipelines.names import load_names
+    from aegis_yield.reporting.evaluation_page import write_evaluation_page
+
+    names = load_names()
+    known = result.panel.strategy_ids.tolist()
+    shown = {name: names.aliases.get(name, name) for name in names.defaults}
+    shown = {name: strategy for name, strategy in shown.items() if strategy in known}
+    start, end = order.span
+    others = [
+        run(dataclasses.replace(order, horizon_days=horizon, start=start, end=end))
+        for horizon in REPORT_HORIZONS
+        if horizon != order.horizon_days
+    ]
+    write_evaluation_page(result, others, shown, path)
+    notes.print(f"report: {path}")
+
+
+def _without_nan(value: Any) -> Any:
+    """Return plain values with null for NaN, which JSON does not know."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and value != value else value

@@ -1,0 +1,96 @@
+"""``aegis predict`` and ``aegis demo``: what strategies will pay."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from aegis_yield.cli.options import DataOption, HorizonOption, JsonFlag, ModelOption, parse_date
+from aegis_yield.cli.shared import notes, out
+
+if TYPE_CHECKING:
+    from aegis_yield.pipelines.predict import Answer
+
+
+def predict(
+    strategies: Annotated[
+        list[str] | None, typer.Option("--strategies", help="Aliases or ids, several after one another.")
+    ] = None,
+    every_strategy: Annotated[bool, typer.Option("--all", help="Forecast every strategy with enough history.")] = False,
+    horizon: HorizonOption = 7,
+    level: Annotated[float, typer.Option(help="Level of the interval, 0.5 to 0.98.")] = 0.90,
+    as_of: Annotated[str | None, typer.Option("--as-of", help="Forecast as if this day had just ended.")] = None,
+    data: DataOption = None,
+    model: ModelOption = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write forecasts with all quantiles to this Parquet file.")
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Forecast what strategies will pay: APY, interval, volatility, as-of date, data age.
+
+    Examples
+    --------
+      aegis predict --strategies aave lido delta --horizon 7
+
+      aegis predict --all --output forecasts.parquet --data data/processed
+    """
+    from aegis_yield.domain.errors import RequestError
+    from aegis_yield.pipelines.predict import Forecaster, Question, to_json
+    from aegis_yield.reporting.console import forecast_table
+
+    if every_strategy and strategies:
+        raise RequestError("strategies", strategies, "either --strategies or --all, not both")
+    last = parse_date("as-of", as_of)
+    chosen = None if every_strategy else strategies
+    question = Question(chosen, horizon, level, last)
+    forecaster = Forecaster.open(data, model)
+    if chosen is None and not every_strategy:
+        question = Question(forecaster.names.defaults, horizon, level, last)
+    answer = forecaster.ask(question)
+    if output is not None:
+        _write(answer, output)
+    if as_json:
+        typer.echo(json.dumps(to_json(answer), indent=2, allow_nan=False))
+    else:
+        out.print(forecast_table(answer))
+    for note in answer.notes:
+        notes.print(f"[yellow]note:[/] {note}")
+    if answer.left_out:
+        notes.print(f"left out {len(answer.left_out)} strategies without enough recent history (30 rows in 60 days)")
+
+
+def demo(
+    data: DataOption = None,
+    model: ModelOption = None,
+    horizon: HorizonOption = 7,
+    html: Annotated[Path, typer.Option(help="Report with pictures.")] = Path("reports/demo.html"),
+) -> None:
+    """Forecast the default strategies on the default data, as a table and an HTML report.
+
+    Examples
+    --------
+      aegis demo
+    """
+    from aegis_yield.pipelines.predict import Forecaster, Question
+    from aegis_yield.reporting.console import forecast_table
+    from aegis_yield.reporting.forecast_page import write_forecast_page
+
+    forecaster = Forecaster.open(data, model)
+    notes.print(f"data: {forecaster.dataset.name}; model: {forecaster.model_version}")
+    answer = forecaster.ask(Question(forecaster.names.defaults, horizon))
+    write_forecast_page(forecaster, answer, html)
+    out.print(forecast_table(answer))
+    for note in answer.notes:
+        notes.print(f"[yellow]note:[/] {note}")
+    out.print(f"report: {html}")
+
+
+def _write(answer: Answer, path: Path) -> None:
+    from aegis_yield.utils.files import write_atomically
+
+    write_atomically(path, answer.forecasts.write_parquet)
+    notes.print(f"forecasts of {len(answer.rows)} strategies: {path}")

@@ -1,0 +1,70 @@
+"""What all commands share: errors as one line, warnings as one line, lists of values, paths."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+
+from rich.console import Console
+
+from aegis_yield.domain.errors import AegisError
+
+EXIT_FAILURE: Final = 1
+EXIT_INTERRUPTED: Final = 130
+
+LIST_OPTIONS: Final = ("--strategies",)
+"""Options that take several values after one another: ``--strategies aave lido delta``."""
+
+out = Console(soft_wrap=False)
+notes = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+def spread_lists(arguments: Sequence[str]) -> list[str]:
+    """Repeat a list option before each of its values, the only way the parser takes them.
+
+    ``--strategies aave lido -h`` becomes ``--strategies aave --strategies lido -h``.
+    """
+    spread: list[str] = []
+    current: str | None = None
+    for argument in arguments:
+        if argument.startswith("-"):
+            current = argument if argument in LIST_OPTIONS else None
+            if current is None:
+                spread.append(argument)
+        elif current is not None:
+            spread += [current, argument]
+        else:
+            spread.append(argument)
+    if arguments and arguments[-1] in LIST_OPTIONS:
+        spread.append(arguments[-1])  # let the parser say that a value is missing
+    return spread
+
+
+def show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Show a warning as one line on standard error; takes the place of ``warnings.showwarning``."""
+    notes.print(f"[yellow]warning:[/] {message}", markup=True)
+
+
+def fail(error: BaseException) -> NoReturn:
+    """Say what went wrong in one line on standard error and leave with a non-zero code."""
+    print(f"error: {_one_line(error)}", file=sys.stderr)  # noqa: T201 - the command line's voice
+    raise SystemExit(EXIT_FAILURE)
+
+
+def guarded(command: Any, arguments: Sequence[str]) -> None:
+    """Run a command so that no failure of the user's world becomes a traceback."""
+    warnings.showwarning = show_warning
+    try:
+        command(args=spread_lists(arguments), prog_name="aegis")
+    except (AegisError, OSError, MemoryError) as error:
+        fail(error)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)  # noqa: T201 - the command line's voice
+        raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text or type(error).__name__

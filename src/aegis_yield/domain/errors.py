@@ -1,0 +1,113 @@
+"""Every error that this project raises on purpose, in one small tree.
+
+::
+
+    AegisError
+    ├── DataError (ValueError)             a table or dataset breaks the data contract
+    │   ├── TableFaultsError               ... with every fault of the table listed
+    │   └── HistoryError                   a strategy has too little history at an origin
+    ├── UnknownStrategyError (LookupError) a strategy that the dataset does not hold
+    ├── RequestError (ValueError)          an argument outside what is allowed
+    ├── BundleError (ValueError)           a model file that is missing, corrupt or foreign
+    └── TrainingError (RuntimeError)       training cannot start or go on
+
+Each says what was received, what is allowed and what to do, in one line fit for a terminal, and
+survives pickling (workers send errors between processes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class AegisError(Exception):
+    """Base class of every error that this project raises on purpose."""
+
+
+class DataError(AegisError, ValueError):
+    """A table or dataset breaks the data contract."""
+
+
+@dataclass(frozen=True)
+class TableFault:
+    """One way in which one table breaks the contract.
+
+    Attributes
+    ----------
+    column : str
+        Column at fault; ``"(table)"`` when the fault is the table's as a whole.
+    rule : str
+        The rule that was broken, in words.
+    rows : tuple of int
+        Zero-based rows at fault, at most the first few.
+    values : tuple of str
+        The values found in those rows, as text.
+    n_rows : int
+        How many rows break the rule in all (0 for a fault without rows).
+    """
+
+    column: str
+    rule: str
+    rows: tuple[int, ...] = ()
+    values: tuple[str, ...] = ()
+    n_rows: int = 0
+
+    def __str__(self) -> str:
+        text = f"{self.column}: {self.rule}"
+        if not self.n_rows:
+            return text
+        shown = ", ".join(f"row {r} = {v}" for r, v in zip(self.rows, self.values, strict=True))
+        more = f" and {self.n_rows - len(self.rows)} more" if self.n_rows > len(self.rows) else ""
+        return f"{text} ({shown}{more})"
+
+
+class TableFaultsError(DataError):
+    """A table was refused as a whole; carries every fault found in it."""
+
+    def __init__(self, table: str, faults: Sequence[TableFault]) -> None:
+        self.table = table
+        self.faults = tuple(faults)
+        noun = "fault" if len(self.faults) == 1 else "faults"
+        super().__init__(f"{table}: {len(self.faults)} {noun}: " + "; ".join(map(str, self.faults)))
+
+    def __reduce__(self) -> tuple[type[TableFaultsError], tuple[str, tuple[TableFault, ...]]]:
+        return type(self), (self.table, self.faults)
+
+
+class HistoryError(DataError):
+    """A strategy has too little history at an origin to be forecast."""
+
+
+class UnknownStrategyError(AegisError, LookupError):
+    """A strategy was asked for that the dataset does not hold."""
+
+    def __init__(self, received: str, closest: Sequence[str] = ()) -> None:
+        self.received = received
+        self.closest = tuple(closest)
+        hint = f"closest names: {', '.join(self.closest)}" if self.closest else "list them with: aegis strategies"
+        super().__init__(f"unknown strategy {received!r}; {hint}")
+
+    def __reduce__(self) -> tuple[type[UnknownStrategyError], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.received, self.closest)
+
+
+class RequestError(AegisError, ValueError):
+    """An argument is outside what is allowed."""
+
+    def __init__(self, name: str, received: object, allowed: str) -> None:
+        self.name = name
+        self.received = received
+        self.allowed = allowed
+        super().__init__(f"{name}: received {received!r}, allowed is {allowed}")
+
+    def __reduce__(self) -> tuple[type[RequestError], tuple[str, object, str]]:
+        return type(self), (self.name, self.received, self.allowed)
+
+
+class BundleError(AegisError, ValueError):
+    """A model file is missing, corrupt, foreign or of another format version."""
+
+
+class TrainingError(AegisError, RuntimeError):
+    """Training cannot start or cannot go on."""

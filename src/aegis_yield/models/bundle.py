@@ -1,0 +1,195 @@
+"""The bundle: a trained model as one file of plain tensors, numbers and text.
+
+Nothing in it is code: it loads with ``torch.load(weights_only=True)``, and what is not exactly of the
+expected form is refused before it is used. A digest over the content names the model and catches damage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from aegis_yield.domain.errors import BundleError
+from aegis_yield.models.calibration import Calibrator, ScorePool
+from aegis_yield.models.lstm import LstmModel, build_network
+from aegis_yield.models.network import Architecture
+from aegis_yield.models.recipes import recipe_from_state
+from aegis_yield.models.scaling import FeatureScaler
+from aegis_yield.models.torch_runtime import torch
+from aegis_yield.models.volatility import VolatilityMap
+from aegis_yield.preprocessing.features import FEATURE_NAMES
+
+FORMAT: Final = "aegis-yield-bundle"
+FORMAT_VERSION: Final = 1
+MAX_BUNDLE_BYTES: Final = 64 * 1024**2
+_RETRAIN: Final = "train a new one with: python scripts/train.py"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model with its calibration and where it came from.
+
+    Attributes
+    ----------
+    model : LstmModel
+        Fitted networks.
+    calibrator : Calibrator
+        With the scores of the calibration block.
+    provenance : dict
+        Plain values: data hash and range, plan, commit, metrics, curves.
+    """
+
+    model: LstmModel
+    calibrator: Calibrator
+    provenance: dict[str, Any]
+
+    @property
+    def data_end(self) -> str:
+        """ISO date of the last row that training or calibration saw."""
+        return str(self.provenance.get("data", {}).get("last_date", "unknown"))
+
+
+def bundle_bytes(bundle: Bundle) -> bytes:
+    """Return the file content of a bundle; equal bundles give equal bytes."""
+    content = _content(bundle)
+    content["digest"] = _digest(content)
+    stream = io.BytesIO()
+    torch.save(content, stream)
+    return stream.getvalue()
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read a bundle from a file.
+
+    Raises
+    ------
+    BundleError
+        If the file is missing, too large, not a bundle (a pickle is refused unread), damaged, of
+        another format version, or made for other features.
+    """
+    _check_container(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise BundleError(f"{path}: received a file that torch cannot load as plain weights; {_RETRAIN}") from error
+    _check_header(path, content)
+    try:
+        return _rebuild(content)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise BundleError(f"{path}: the bundle is incomplete or malformed ({reason}); {_RETRAIN}") from error
+
+
+def bundle_digest(path: Path) -> str:
+    """Return the first eight characters of a bundle file's SHA-256: which bytes exactly."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+
+
+def _content(bundle: Bundle) -> dict[str, Any]:
+    model, pool = bundle.model, bundle.calibrator.pool
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "architecture": asdict(model.architecture),
+        "feature_names": list(FEATURE_NAMES),
+        "recipe": {"name": model.recipe.name, "state": model.recipe.to_state()},
+        "scaler": {"mean": torch.from_numpy(model.scaler.mean), "std": torch.from_numpy(model.scaler.std)},
+        "members": [dict(weights) for weights in model.members],
+        "volatility_map": torch.from_numpy(model.volatility_map.coefficients),
+        "calibration": {
+            "score": torch.from_numpy(pool.score.astype(np.float32)),
+            "category": torch.from_numpy(pool.category.astype(np.uint8)),
+            "horizon_days": torch.from_numpy(pool.horizon_days.astype(np.uint8)),
+            "known_day": torch.from_numpy(pool.known_day.astype(np.int32)),
+            "halflife_days": float(bundle.calibrator.halflife_days),
+        },
+        "provenance": json.dumps(bundle.provenance, sort_keys=True),
+    }
+
+
+def _rebuild(content: dict[str, Any]) -> Bundle:
+    architecture = Architecture(**content["architecture"])
+    scaler = FeatureScaler(content["scaler"]["mean"].numpy(), content["scaler"]["std"].numpy())
+    held = content["calibration"]
+    pool = ScorePool(
+        score=held["score"].numpy().astype(np.float32),
+        category=held["category"].numpy().astype(np.int32),
+        horizon_days=held["horizon_days"].numpy().astype(np.int32),
+        known_day=held["known_day"].numpy().astype(np.int32),
+    )
+    model = LstmModel(
+        architecture=architecture,
+        recipe=recipe_from_state(content["recipe"]["name"], content["recipe"]["state"]),
+        scaler=scaler,
+        members=tuple(content["members"]),
+        volatility_map=VolatilityMap(content["volatility_map"].numpy()),
+    )
+    for weights in model.members:
+        build_network(architecture, weights)  # names and shapes must fit the architecture
+    return Bundle(model, Calibrator(pool, float(held["halflife_days"])), json.loads(content["provenance"]))
+
+
+def _check_container(path: Path) -> None:
+    if not path.is_file():
+        raise BundleError(f"{path}: no such model file; list models with: ls models, or {_RETRAIN}")
+    size = path.stat().st_size
+    if size > MAX_BUNDLE_BYTES:
+        raise BundleError(f"{path}: received {size:,} bytes, allowed are {MAX_BUNDLE_BYTES:,}; {_RETRAIN}")
+    # A bundle is an uncompressed zip. Anything else, a bare pickle above all, is refused without reading
+    # a byte of its content; so is a compressed archive, which could unpack to any size.
+    if not zipfile.is_zipfile(path):
+        raise BundleError(f"{path}: not a model bundle (a pickle or another foreign file is never opened); {_RETRAIN}")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+            damaged = archive.testzip() if stored else None
+    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        raise BundleError(f"{path}: the model file is damaged ({error}); {_RETRAIN}") from error
+    if not stored or damaged is not None:
+        raise BundleError(f"{path}: the model file is damaged or foreign; {_RETRAIN}")
+
+
+def _check_header(path: Path, content: object) -> None:
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise BundleError(f"{path}: weights without a bundle around them (no format {FORMAT!r}); {_RETRAIN}")
+    if content.get("format_version") != FORMAT_VERSION:
+        received = content.get("format_version")
+        raise BundleError(f"{path}: format version {received!r}, this release reads {FORMAT_VERSION}; {_RETRAIN}")
+    if content.get("feature_names") != list(FEATURE_NAMES):
+        raise BundleError(f"{path}: made for other input features than this release computes; {_RETRAIN}")
+    held = content.pop("digest", None)
+    if held != _digest(content):
+        raise BundleError(f"{path}: the content does not match its digest: damaged or changed by hand; {_RETRAIN}")
+
+
+def _digest(content: dict[str, Any]) -> str:
+    digest = hashlib.sha256()
+    _feed(digest, content)
+    return digest.hexdigest()
+
+
+def _feed(digest: Any, value: object) -> None:
+    """Feed a nested plain value to a hash, types and lengths included."""
+    if isinstance(value, torch.Tensor):
+        array = value.detach().contiguous().cpu().numpy()
+        digest.update(f"tensor:{array.dtype}:{array.shape}:".encode())
+        digest.update(array.tobytes())
+    elif isinstance(value, dict):
+        digest.update(f"dict:{len(value)}:".encode())
+        for key in sorted(value):
+            digest.update(f"{key}=".encode())
+            _feed(digest, value[key])
+    elif isinstance(value, list):
+        digest.update(f"list:{len(value)}:".encode())
+        for item in value:
+            _feed(digest, item)
+    else:
+        digest.update(f"{type(value).__name__}:{value!r};".encode())

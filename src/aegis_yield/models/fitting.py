@@ -1,0 +1,224 @@
+"""Fit, then calibrate: scouts find when to stop and how wrong forecasts are, finals learn from everything.
+
+Two kinds of network are trained with the same plan:
+
+*scouts* learn from the training block only, stop early on the validation block, and forecast the
+calibration block, which they have never seen: their errors there are the conformal scores and teach the
+volatility map;
+
+*finals* learn from all blocks, for as many epochs as the scouts found best, and are what the bundle serves.
+Without them the newest half year, and every pool born in it, would never be learned from. Their scores are
+the scouts' (see ``docs/decisions/0003-scouts-and-finals.md``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from aegis_yield.domain.errors import TrainingError
+from aegis_yield.domain.limits import DEFAULT_HORIZON_DAYS
+from aegis_yield.models.batches import BatchSource, fit_scaler
+from aegis_yield.models.calibration import HORIZON_GRID, ScorePool, scores_of
+from aegis_yield.models.lstm import LstmModel, Weights
+from aegis_yield.models.network import Architecture
+from aegis_yield.models.plan import TrainingPlan
+from aegis_yield.models.recipes import AnchoredRecipe, Recipe, TextbookRecipe
+from aegis_yield.models.scaling import FeatureScaler
+from aegis_yield.models.training import Job, MemberState, MemberTrainer, Observer
+from aegis_yield.models.validation import relative_crps, rows_as_inputs, rows_as_keys
+from aegis_yield.models.volatility import VolatilityDesign, VolatilityMap, fit_volatility_map
+from aegis_yield.preprocessing.splits import TimeSplit
+from aegis_yield.preprocessing.windows import WindowSet
+from aegis_yield.utils.typing import IntArray
+
+MAX_SCOUTS: Final = 2
+CALIBRATION_STEP_DAYS: Final = 3
+"""Calibration origins lie this many days apart: neighbours share most of their outcome."""
+
+MAX_SCORES_PER_HORIZON: Final = 6_000
+
+
+@dataclass(frozen=True)
+class FittedModel:
+    """A model ready to be bundled, and how it came about.
+
+    Attributes
+    ----------
+    model : LstmModel
+        The finals.
+    scores : ScorePool
+        The scouts' conformal scores on the calibration block.
+    epochs : int
+        Epochs each final was trained for.
+    curves : dict of str to list of float
+        Loss and validation score of every network, an entry an epoch.
+    interrupted : bool
+        Whether training was cut short and the best so far was kept.
+    """
+
+    model: LstmModel
+    scores: ScorePool
+    epochs: int
+    curves: dict[str, list[float]]
+    interrupted: bool
+
+
+@dataclass
+class Progress:
+    """How far a session has come: what ``--resume`` needs.
+
+    Attributes
+    ----------
+    done : list of MemberState
+        Finished networks, scouts first, in order.
+    current : MemberState or None
+        The network being trained, after its last whole epoch.
+    """
+
+    done: list[MemberState] = field(default_factory=list)
+    current: MemberState | None = None
+
+
+class FittingSession:
+    """Trains scouts and finals in order, saving after every epoch through a callback."""
+
+    def __init__(self, data: WindowSet, split: TimeSplit, plan: TrainingPlan) -> None:
+        self.data, self.split, self.plan = data, split, plan
+        rows = data.origins_between(split.first_day, split.train_end)
+        if not len(rows):
+            raise TrainingError(
+                f"no training window: none of {len(data.day):,} rows before the validation block is eligible "
+                "(30 rows in 60 days); use a dataset with more history"
+            )
+        self.recipe = self._fit_recipe(rows)
+        self.scaler: FeatureScaler = fit_scaler(data, rows, self.recipe)
+        self.source = BatchSource.build(data, self.scaler, self.recipe)
+        self.n_scouts = min(plan.members, MAX_SCOUTS)
+        self.progress = Progress()
+
+    def run(self, observer: Observer, save: Callable[[Progress], None]) -> FittedModel:
+        """Train what is left to train, then calibrate.
+
+        Parameters
+        ----------
+        observer : Observer
+            Watches.
+        save : callable
+            Called with the progress after every epoch; must be atomic.
+
+        Raises
+        ------
+        TrainingError
+            If training was interrupted before any network finished an epoch.
+        """
+        interrupted = False
+        try:
+            for number in range(len(self.progress.done), self.n_scouts + self.plan.members):
+                self._train(number, observer, save)
+        except KeyboardInterrupt:
+            interrupted = True
+        return self._assemble(interrupted)
+
+    def _train(self, number: int, observer: Observer, save: Callable[[Progress], None]) -> None:
+        trainer = MemberTrainer(self.plan, self.source, self.recipe, self._job(number))
+        if self.progress.current is not None:
+            trainer.restore(self.progress.current)
+        for state in trainer.epochs(observer):
+            self.progress.current = state
+            save(self.progress)
+        self.progress.done.append(trainer.state)
+        self.progress.current = None
+        save(self.progress)
+
+    def _job(self, number: int) -> Job:
+        split = self.split
+        if number < self.n_scouts:
+            rows = self.data.origins_between(split.first_day, split.train_end)
+            limit = self.data.horizon_limit(rows, split.train_end)
+            label = f"scout {number + 1}/{self.n_scouts}"
+            return Job(label, (0, number), rows, limit, self.plan.epochs, self._validator())
+        rows = self.data.origins_between(split.first_day, split.calibration_end)
+        limit = self.data.horizon_limit(rows, split.calibration_end)
+        label = f"final {number - self.n_scouts + 1}/{self.plan.members}"
+        return Job(label, (1, number), rows, limit, self._best_epochs(self.progress.done[: self.n_scouts]), None)
+
+    def _validator(self) -> Callable[[Weights], float]:
+        first, last = self.split.train_end, self.split.validation_end
+
+        def score(weights: Weights) -> float:
+            return relative_crps(self._model((weights,)), self.data, first, last)
+
+        return score
+
+    def _assemble(self, interrupted: bool) -> FittedModel:
+        states = [*self.progress.done, *([self.progress.current] if self.progress.current else [])]
+        states = [state for state in states if state.epoch]
+        scouts, finals = states[: self.n_scouts], states[self.n_scouts :]
+        if not scouts:
+            raise TrainingError("interrupted before the first epoch ended: nothing was learned and nothing written")
+        scout_model = self._model(tuple(state.best for state in scouts))
+        scores, volatility_map = self._calibrate(scout_model)
+        serving = finals or scouts
+        model = self._model(tuple(rounded(state.best) for state in serving), volatility_map)
+        curves = {
+            f"{kind} {i + 1}": state.losses
+            for kind, group in (("scout", scouts), ("final", finals))
+            for i, state in enumerate(group)
+        }
+        curves |= {f"scout {i + 1} validation": state.scores for i, state in enumerate(scouts)}
+        return FittedModel(model, scores, self._best_epochs(scouts), curves, interrupted)
+
+    def _calibrate(self, scouts: LstmModel) -> tuple[ScorePool, VolatilityMap]:
+        first, last = self.split.validation_end, self.split.calibration_end
+        pool = ScorePool.empty()
+        log_scales, designs, volatilities = [], [], []
+        for horizon in HORIZON_GRID:
+            rows = self.data.origins_between(first, last)
+            rows = rows[(self.data.day[rows] - last) % CALIBRATION_STEP_DAYS == 0]
+            rows = self._thinned(rows[self.data.horizon_limit(rows, last) >= horizon])
+            if not len(rows):
+                continue
+            inputs = rows_as_inputs(self.data, rows)
+            raw = scouts.locate(inputs, horizon)
+            targets = self.source.targets(rows, np.full(len(rows), horizon))
+            pool = pool.extended(scores_of(raw, rows_as_keys(self.data, rows), targets.apy, horizon))
+            log_scales.append(np.log(raw.scale / inputs.local_scale))
+            designs.append(VolatilityDesign.of(inputs, self.data.category[rows], horizon))
+            volatilities.append(targets.volatility)
+        if not designs:
+            return pool, VolatilityMap.identity()
+        design = VolatilityDesign.joined(designs)
+        return pool, fit_volatility_map(np.concatenate(log_scales), design, np.concatenate(volatilities))
+
+    def _thinned(self, rows: IntArray) -> IntArray:
+        # Evenly, so that neither a strategy nor a month is favoured; a bundle stays a small file.
+        step = max(1, -(-len(rows) // MAX_SCORES_PER_HORIZON))
+        return rows[np.argsort(self.data.day[rows], kind="stable")][::step]
+
+    def _model(self, members: tuple[Weights, ...], volatility_map: VolatilityMap | None = None) -> LstmModel:
+        architecture = Architecture(n_inputs=self.source.view.shape[1] + 1)
+        return LstmModel(architecture, self.recipe, self.scaler, members, volatility_map or VolatilityMap.identity())
+
+    def _fit_recipe(self, rows: IntArray) -> Recipe:
+        if self.plan.recipe == "anchored":
+            return AnchoredRecipe()
+        source = BatchSource(self.data, view=None)  # type: ignore[arg-type]  # targets need no windows
+        horizon = np.minimum(self.data.horizon_limit(rows, self.split.train_end), DEFAULT_HORIZON_DAYS)
+        return TextbookRecipe.fit(source.targets(rows, horizon))
+
+    @staticmethod
+    def _best_epochs(scouts: list[MemberState]) -> int:
+        return max(1, round(float(np.mean([state.best_epoch for state in scouts]))))
+
+
+def rounded(weights: Weights) -> Weights:
+    """Return weights in half precision, as bundles keep them.
+
+    Rounding moves an output by less than a thousandth of its local scale and halves the file; it happens
+    before anything is forecast, so that a bundle forecasts the same bits after saving and loading.
+    """
+    return {name: tensor.half() for name, tensor in weights.items()}

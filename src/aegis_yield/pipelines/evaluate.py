@@ -1,0 +1,161 @@
+"""Evaluate: rolling-origin forecasts of a bundle and its baselines, scored on the same origins."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from aegis_yield.domain.dataset import Dataset
+from aegis_yield.domain.errors import DataError, RequestError
+from aegis_yield.domain.limits import DEFAULT_HORIZON_DAYS, check_horizon
+from aegis_yield.models.base import LocationScaleModel
+from aegis_yield.models.baselines import Ewma, LastValue, MovingMean
+from aegis_yield.models.bundle import Bundle
+from aegis_yield.pipelines.scoring import Frame, scorecard
+from aegis_yield.pipelines.walk import BURN_IN_DAYS, Contender, Course, Walk, fresh, walk_forward
+from aegis_yield.preprocessing.origins import history_before
+from aegis_yield.preprocessing.panel import Panel, build_panel, to_date, to_day
+
+DEFAULT_EVERY_DAYS = 7
+DEFAULT_SPAN_DAYS = 182
+
+
+@dataclass(frozen=True)
+class EvaluationOrder:
+    """What to evaluate.
+
+    Attributes
+    ----------
+    dataset : Dataset
+        Validated tables; they may reach beyond ``end``: outcomes are read there.
+    bundle : Bundle
+        The model.
+    start, end : datetime.date, optional
+        First and last origin; by default the last half year whose outcomes are known.
+    every_days : int
+        Distance of origins.
+    horizon_days : int
+        Days ahead.
+    peers : sequence of LocationScaleModel
+        Further forecasters to race on the same origins.
+    """
+
+    dataset: Dataset
+    bundle: Bundle
+    start: dt.date | None = None
+    end: dt.date | None = None
+    every_days: int = DEFAULT_EVERY_DAYS
+    horizon_days: int = DEFAULT_HORIZON_DAYS
+    peers: Sequence[LocationScaleModel] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse impossible orders."""
+        check_horizon(self.horizon_days)
+        if not 1 <= self.every_days <= 365:
+            raise RequestError("every", self.every_days, "a whole number of days from 1 to 365")
+        if self.start and self.end and self.start > self.end:
+            raise RequestError("start", self.start.isoformat(), f"a date not after the end {self.end}")
+
+    @property
+    def span(self) -> tuple[dt.date, dt.date]:
+        """First and last origin, defaults filled in."""
+        end = self.end or self.dataset.last_date - dt.timedelta(days=self.horizon_days)
+        return self.start or end - dt.timedelta(days=DEFAULT_SPAN_DAYS), end
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Forecasts and scores.
+
+    Attributes
+    ----------
+    forecasts : polars.DataFrame
+        The table of DESIGN section 5, one row per strategy and origin.
+    walks : list of Walk
+        The model first, then its baselines and peers.
+    scores : dict
+        Plain values, ready for JSON.
+    panel : Panel
+        The series that were walked, for pictures.
+    """
+
+    forecasts: pl.DataFrame
+    walks: list[Walk]
+    scores: dict[str, Any]
+    panel: Panel
+
+
+def evaluate(order: EvaluationOrder, on_progress: Callable[[int, int], None] = lambda *_: None) -> Evaluation:
+    """Walk a bundle and its baselines over the origins and score them.
+
+    Parameters
+    ----------
+    order : EvaluationOrder
+        What to evaluate.
+    on_progress : callable
+        Called with origins passed and origins in all.
+
+    Raises
+    ------
+    DataError
+        If no strategy can be forecast at any origin.
+    """
+    start, end = order.span
+    first_needed = to_date(history_before(to_day(start)) - BURN_IN_DAYS)
+    panel = build_panel(order.dataset, start=first_needed, end=end + dt.timedelta(days=order.horizon_days))
+    course = Course(
+        scored_days=tuple(range(to_day(start), to_day(end) + 1, order.every_days)),
+        horizon_days=order.horizon_days,
+        every_days=max(order.every_days, DEFAULT_EVERY_DAYS),
+    )
+    n_origins = len(course.scored_days) + len(course.burn_in_days(panel))
+    walks = walk_forward(panel, _contenders(order), course, lambda done: on_progress(done, n_origins))
+    model, naive = walks[0], walks[1]
+    if not len(model.forecasts.keys):
+        raise DataError(
+            f"{order.dataset.name}: no strategy can be forecast between {start} and {end} (needed: a row on the "
+            f"origin and 30 rows in 60 days); the data covers {order.dataset.first_date} … {order.dataset.last_date}"
+        )
+    frame = Frame.of(naive)
+    scores = {
+        "model": order.bundle.provenance,
+        "data": {"name": order.dataset.name, "simulated": order.dataset.is_simulated},
+        "start": start.isoformat(),
+        "end": end.isoformat(),
+        "every_days": order.every_days,
+        "horizon_days": order.horizon_days,
+        "n_origins": len(course.scored_days),
+        "n_forecasts": len(model.forecasts.keys),
+        "n_known_outcomes": int(frame.known.sum()),
+        "n_scored_strategies": int(frame.scored.sum()),
+        "share_of_eligible_forecast": _share_forecast(panel, course, model),
+        "seen_in_training": order.bundle.data_end >= start.isoformat(),
+        "scores": {walk.name: scorecard(walk, frame) for walk in walks},
+    }
+    return Evaluation(forecast_table(model), walks, scores, panel)
+
+
+def forecast_table(walk: Walk) -> pl.DataFrame:
+    """Return the forecast table of DESIGN section 5; actuals are null where not all days are known."""
+    return walk.forecasts.to_frame().with_columns(
+        pl.Series("actual_apy", walk.actual_apy, nan_to_null=True),
+        pl.Series("actual_volatility", walk.actual_volatility, nan_to_null=True),
+    )
+
+
+def _contenders(order: EvaluationOrder) -> list[Contender]:
+    # The bundle learned from rows up to its data's end: only later origins may add to its scores.
+    learns_from = to_day(dt.date.fromisoformat(order.bundle.data_end))
+    own = Contender(order.bundle.model, order.bundle.calibrator, learns_from)
+    baselines: list[LocationScaleModel] = [LastValue(), MovingMean(), Ewma()]
+    return [own, *(fresh(model) for model in [*baselines, *order.peers])]
+
+
+def _share_forecast(panel: Panel, course: Course, walk: Walk) -> float:
+    columns = [panel.column_of(day) for day in course.scored_days]
+    n_eligible = int(panel.eligible()[:, columns].sum())
+    return len(walk.forecasts.keys) / n_eligible if n_eligible else float("nan")

@@ -1,0 +1,1 @@
+"""From tables to model inputs: reading, checking, cleaning, features, windows, splits."""

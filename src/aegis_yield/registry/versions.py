@@ -1,0 +1,84 @@
+"""Versions are files: ``models/lstm_v<N>.pth``, N counting up, never overwritten by training."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Final
+
+from aegis_yield.domain.errors import BundleError
+from aegis_yield.utils.files import write_bytes_atomically
+from aegis_yield.utils.project import project_root, shipped_file
+
+_NAME: Final = re.compile(r"lstm_v(\d+)\.pth")
+
+
+def models_folder() -> Path:
+    """Return the project's ``models/`` folder."""
+    return project_root() / "models"
+
+
+def version_of(path: Path) -> str:
+    """Return a bundle's version for people: its file name without the suffix."""
+    return path.stem
+
+
+def default_model() -> Path:
+    """Return the newest ``lstm_v<N>.pth``, or the one that ships with the project.
+
+    Raises
+    ------
+    BundleError
+        If there is none at all.
+    """
+    numbered = _numbered(models_folder())
+    if numbered:
+        return numbered[max(numbered)]
+    shipped = shipped_file("models/lstm_v1.pth", "shipped/lstm_v1.pth")
+    if shipped.is_file():
+        return shipped
+    raise BundleError(f"no model in {models_folder()}; train one with: python scripts/train.py")
+
+
+def publish(content: bytes, folder: Path) -> Path:
+    """Write a bundle as the next free version, whole or not at all.
+
+    Parameters
+    ----------
+    content : bytes
+        The bundle.
+    folder : Path
+        Usually ``models/``.
+
+    Returns
+    -------
+    Path
+        Where it lies. Two trainings that end at once get two numbers.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    draft = folder / f".draft-{os.getpid()}.pth"
+    write_bytes_atomically(draft, content)
+    try:
+        return _link_to_next(draft, folder)
+    finally:
+        draft.unlink()
+
+
+def _link_to_next(draft: Path, folder: Path) -> Path:
+    number = max(_numbered(folder), default=0) + 1
+    while True:
+        target = folder / f"lstm_v{number}.pth"
+        try:
+            os.link(draft, target)  # fails if another training took the number in between
+        except FileExistsError:
+            number += 1
+        else:
+            return target
+
+
+def _numbered(folder: Path) -> dict[int, Path]:
+    if not folder.is_dir():
+        return {}
+    matches = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    return {int(match[1]): path for match, path in matches if match}

@@ -1,0 +1,1 @@
+"""The foundation: what several rooms need and what knows nothing of yields."""

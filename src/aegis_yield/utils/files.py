@@ -1,0 +1,69 @@
+"""Files appear whole or not at all: write beside, flush to disk, rename over."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file, then put it at ``path`` in one step.
+
+    Parameters
+    ----------
+    path : Path
+        Where the complete file appears; its folder is made if need be.
+    write : callable
+        Receives the temporary path and writes the whole content to it.
+
+    Notes
+    -----
+    A crash at any moment leaves either the old file or the new one at ``path``. The folder entry is
+    flushed too, so that the rename itself survives a power cut.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        _flush(temporary)
+        # mkstemp makes private files; give the result the mode an ordinary open() would have.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush(path.parent)
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Put ``content`` at ``path`` in one step (see :func:`write_atomically`)."""
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+
+def write_text_atomically(path: Path, content: str) -> None:
+    """Put UTF-8 ``content`` at ``path`` in one step (see :func:`write_atomically`)."""
+    write_bytes_atomically(path, content.encode())
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes as hexadecimal text."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
