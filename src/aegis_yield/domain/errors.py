@@ -19,6 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+_MAX_VALUE_CHARS: Final = 60
 
 
 class AegisError(Exception):
@@ -54,12 +57,17 @@ class TableFault:
     n_rows: int = 0
 
     def __str__(self) -> str:
-        text = f"{self.column}: {self.rule}"
+        text = " ".join(f"{self.column}: {self.rule}".split())
         if not self.n_rows:
             return text
-        shown = ", ".join(f"row {r} = {v}" for r, v in zip(self.rows, self.values, strict=True))
+        shown = ", ".join(f"row {r} = {_brief(v)}" for r, v in zip(self.rows, self.values, strict=True))
         more = f" and {self.n_rows - len(self.rows)} more" if self.n_rows > len(self.rows) else ""
         return f"{text} ({shown}{more})"
+
+
+def _brief(value: str) -> str:
+    text = " ".join(value.split())  # a cell may hold line breaks, a message may not
+    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[:_MAX_VALUE_CHARS]}…"
 
 
 class TableFaultsError(DataError):

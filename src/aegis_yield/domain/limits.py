@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, SupportsFloat
 
 from aegis_yield.domain.errors import RequestError
 
@@ -42,6 +42,7 @@ def check_level(level: float) -> float:
     RequestError
         If it is outside [0.50, 0.98] or not a number.
     """
-    if not MIN_LEVEL <= level <= MAX_LEVEL:  # also refuses NaN
+    number = isinstance(level, SupportsFloat)
+    if not number or not MIN_LEVEL <= level <= MAX_LEVEL:  # also refuses NaN
         raise RequestError("level", level, f"a fraction from {MIN_LEVEL:g} to {MAX_LEVEL:g}")
     return level

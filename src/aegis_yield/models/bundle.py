@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import pickle
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,13 +16,14 @@ from typing import Any, Final
 
 import numpy as np
 
+from aegis_yield.domain.categories import CATEGORIES
 from aegis_yield.domain.errors import BundleError
 from aegis_yield.models.calibration import Calibrator, ScorePool
 from aegis_yield.models.lstm import LstmModel, build_network
 from aegis_yield.models.network import Architecture
 from aegis_yield.models.recipes import recipe_from_state
 from aegis_yield.models.scaling import FeatureScaler
-from aegis_yield.models.torch_runtime import torch
+from aegis_yield.models.torch_runtime import UNREADABLE, torch
 from aegis_yield.models.volatility import VolatilityMap
 from aegis_yield.preprocessing.features import FEATURE_NAMES
 
@@ -78,12 +78,14 @@ def load_bundle(path: Path) -> Bundle:
     _check_container(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except UNREADABLE as error:
         raise BundleError(f"{path}: received a file that torch cannot load as plain weights; {_RETRAIN}") from error
-    _check_header(path, content)
     try:
+        _check_header(path, content)
         return _rebuild(content)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
+    except BundleError:
+        raise
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BundleError(f"{path}: the bundle is incomplete or malformed ({reason}); {_RETRAIN}") from error
 
@@ -132,9 +134,33 @@ def _rebuild(content: dict[str, Any]) -> Bundle:
         members=tuple(content["members"]),
         volatility_map=VolatilityMap(content["volatility_map"].numpy()),
     )
+    bundle = Bundle(model, Calibrator(pool, float(held["halflife_days"])), json.loads(content["provenance"]))
+    _check_form(bundle)
     for weights in model.members:
         build_network(architecture, weights)  # names and shapes must fit the architecture
-    return Bundle(model, Calibrator(pool, float(held["halflife_days"])), json.loads(content["provenance"]))
+    return bundle
+
+
+def _check_form(bundle: Bundle) -> None:
+    model, pool = bundle.model, bundle.calibrator.pool
+    n_channels = model.recipe.inputs(np.zeros((1, len(FEATURE_NAMES)), dtype=np.float32)).shape[1]
+    scaler, coefficients = model.scaler, model.volatility_map.coefficients
+    columns = (pool.score, pool.category, pool.horizon_days, pool.known_day)
+    checks = {
+        "architecture": model.architecture == Architecture(n_inputs=n_channels + 1),
+        "scaler": scaler.mean.shape == scaler.std.shape == (n_channels,) and bool((scaler.std > 0).all()),
+        "members": len(model.members) > 0,
+        "volatility_map": coefficients.shape == VolatilityMap.identity().coefficients.shape,
+        "calibration": all(column.shape == (len(pool),) for column in columns)
+        and bool(((pool.category < len(CATEGORIES)) & (pool.horizon_days > 0)).all())
+        and bundle.calibrator.halflife_days > 0,
+        "provenance": isinstance(bundle.provenance, dict),
+        "finiteness": all(np.isfinite(x).all() for x in (scaler.mean, scaler.std, coefficients, pool.score))
+        and all(bool(tensor.isfinite().all()) for weights in model.members for tensor in weights.values()),
+    }
+    for name, is_fine in checks.items():
+        if not is_fine:
+            raise ValueError(f"{name} is not of the expected form")
 
 
 def _check_container(path: Path) -> None:
@@ -145,16 +171,21 @@ def _check_container(path: Path) -> None:
         raise BundleError(f"{path}: received {size:,} bytes, allowed are {MAX_BUNDLE_BYTES:,}; {_RETRAIN}")
     # A bundle is an uncompressed zip. Anything else, a bare pickle above all, is refused without reading
     # a byte of its content; so is a compressed archive, which could unpack to any size.
-    if not zipfile.is_zipfile(path):
-        raise BundleError(f"{path}: not a model bundle (a pickle or another foreign file is never opened); {_RETRAIN}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
-            damaged = archive.testzip() if stored else None
-    except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+        foreign = not zipfile.is_zipfile(path)
+        stored, damaged = (False, None) if foreign else _tested(path)
+    except UNREADABLE as error:
         raise BundleError(f"{path}: the model file is damaged ({error}); {_RETRAIN}") from error
+    if foreign:
+        raise BundleError(f"{path}: not a model bundle (a pickle or another foreign file is never opened); {_RETRAIN}")
     if not stored or damaged is not None:
         raise BundleError(f"{path}: the model file is damaged or foreign; {_RETRAIN}")
+
+
+def _tested(path: Path) -> tuple[bool, str | None]:
+    with zipfile.ZipFile(path) as archive:
+        stored = all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+        return stored, archive.testzip() if stored else None
 
 
 def _check_header(path: Path, content: object) -> None:
@@ -179,6 +210,8 @@ def _digest(content: dict[str, Any]) -> str:
 def _feed(digest: Any, value: object) -> None:
     """Feed a nested plain value to a hash, types and lengths included."""
     if isinstance(value, torch.Tensor):
+        if value.numel() * value.element_size() > MAX_BUNDLE_BYTES:  # a stride of zero can pretend any size
+            raise ValueError(f"received a tensor of shape {tuple(value.shape)}")
         array = value.detach().contiguous().cpu().numpy()
         digest.update(f"tensor:{array.dtype}:{array.shape}:".encode())
         digest.update(array.tobytes())

@@ -26,7 +26,7 @@ HORIZON_GRID: Final[tuple[int, ...]] = (1, 3, 7, 14, 30)
 HORIZON_BANDWIDTH: Final = 0.25
 """A score counts for horizons near its own: weight of a normal curve in log horizon."""
 
-SCORE_HALFLIFE_DAYS: Final = 60.0
+SCORE_HALFLIFE_DAYS: Final = 45.0
 BORROWED_WEIGHT: Final = 30.0
 """All categories together weigh as much as this many fresh scores of the category itself."""
 

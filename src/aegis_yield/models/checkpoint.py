@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-import pickle
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from aegis_yield.domain.errors import TrainingError
 from aegis_yield.models.fitting import Progress
-from aegis_yield.models.torch_runtime import torch
+from aegis_yield.models.torch_runtime import UNREADABLE, torch
 from aegis_yield.models.training import MemberState
 from aegis_yield.utils.files import write_bytes_atomically
 
@@ -56,15 +55,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         done = [MemberState(**state) for state in content["done"]]
         current = MemberState(**content["current"]) if content["current"] else None
         return Checkpoint(content["identity"], Progress(done, current))
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        KeyError,
-        TypeError,
-        ValueError,
-        OSError,
-    ) as error:
+    except UNREADABLE as error:
         raise TrainingError(
             f"{path}: cannot be resumed from, it is damaged; delete it or leave --resume out"
         ) from error

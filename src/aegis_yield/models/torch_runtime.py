@@ -7,6 +7,10 @@ the second core is better spent on another process (see ``benchmarks/training_sp
 from __future__ import annotations
 
 import os
+import pickle
+import struct
+import zipfile
+from typing import Final
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -14,4 +18,21 @@ import torch
 
 torch.set_num_threads(1)
 
-__all__ = ["torch"]
+UNREADABLE: Final = (
+    zipfile.BadZipFile,
+    pickle.UnpicklingError,
+    struct.error,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What reading damaged or crafted bytes can raise, in zipfile, in torch and in our own rebuilding."""
+
+__all__ = ["UNREADABLE", "torch"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
@@ -134,7 +135,7 @@ class MemberTrainer:
         """Go on from the end of an earlier epoch."""
         self.state = state
         self.network.load_state_dict(state.network)
-        self.optimizer.load_state_dict(state.optimizer)
+        self.optimizer.load_state_dict(copy.deepcopy(state.optimizer))
         self.average = {name: tensor.clone() for name, tensor in state.average.items()}
 
     def epochs(self, observer: Observer) -> Iterator[MemberState]:
@@ -200,7 +201,7 @@ class MemberTrainer:
         self.state = MemberState(
             epoch=state.epoch + 1,
             network={name: tensor.clone() for name, tensor in self.network.state_dict().items()},
-            optimizer=self.optimizer.state_dict(),
+            optimizer=copy.deepcopy(self.optimizer.state_dict()),
             average=average,
             best=average if improved else state.best,
             best_score=score if improved else state.best_score,

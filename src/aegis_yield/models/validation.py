@@ -10,6 +10,7 @@ from aegis_yield.domain.forecast import ForecastKeys
 from aegis_yield.models.base import LocationScaleModel
 from aegis_yield.models.scores import geometric_mean, laplace_crps, relative_scores, scored_strategies
 from aegis_yield.preprocessing.features import WINDOW_DAYS
+from aegis_yield.preprocessing.features.context import FILL_LIMIT_DAYS, fill_limited
 from aegis_yield.preprocessing.origins import HISTORY_DAYS, ModelInputs
 from aegis_yield.preprocessing.windows import WindowSet, mean_log_growth
 from aegis_yield.utils.typing import FloatArray, IntArray
@@ -75,7 +76,7 @@ def rows_as_keys(data: WindowSet, rows: IntArray) -> ForecastKeys:
 
 
 def _history(data: WindowSet, rows: IntArray) -> FloatArray:
-    lags = np.arange(HISTORY_DAYS)[::-1]
+    lags = np.arange(HISTORY_DAYS + FILL_LIMIT_DAYS)[::-1]  # what is carried into the history, too
     index = np.maximum(rows[:, None] - lags, 0)
-    same = data.strategy[index] == data.strategy[rows][:, None]
-    return np.where(same, data.apy[index], np.nan)
+    same = (data.strategy[index] == data.strategy[rows][:, None]) & (rows[:, None] >= lags)
+    return fill_limited(np.where(same, data.apy[index], np.nan))[0][:, -HISTORY_DAYS:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,11 @@ def strategy_listing(dataset: Dataset, category: str | None = None) -> list[dict
     if category is not None:
         listing = listing.filter(pl.col("category") == category)
     return listing.to_dicts()
+
+
+def reference_folder() -> Path:
+    """Return where real data for tests and benchmarks is expected: ``AEGIS_REFERENCE_DATA``.
+
+    It cannot be redistributed; ``docs/data-contract.md`` says what an equivalent looks like.
+    """
+    return Path(os.environ.get("AEGIS_REFERENCE_DATA") or project_root().parent / "shared" / "data" / "defi")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import polars as pl
 
@@ -26,6 +26,11 @@ YIELD_NUMBERS: Final = (
     "apy_base", "apy_reward", "tvl_usd", "borrow_apy", "utilization", "total_supply_usd", "total_borrow_usd", "price",
 )  # fmt: skip
 """Optional numeric columns of ``yields``; null where unknown."""
+
+MARKET_NUMBERS: Final = (
+    "eth_price", "btc_price", "gas_gwei", "defi_tvl_usd", "stablecoin_supply_usd", "fear_greed", "vix", "fed_funds_pct",
+)  # fmt: skip
+"""Columns of ``market`` that features are made from; null where unknown, and any may be absent."""
 
 _TEXT: Final = {"strategy_id", "project", "chain", "symbol", "category", "source"}
 _STRATEGY_TEXT: Final = ("project", "chain", "symbol")
@@ -55,29 +60,35 @@ def validate(table: str, frame: pl.DataFrame, today: dt.date | None = None) -> p
         With every fault found: column, rule, rows and values.
     """
     today = today or dt.datetime.now(dt.UTC).date()
-    typed, faults = _with_contract_types(table, frame)
+    typed, faults, lost = _with_contract_types(table, frame)
     if frame.height == 0:
         faults.append(TableFault("(table)", "at least one row is needed, received an empty table"))
-    broken = {fault.column for fault in faults}
-    faults += [fault for fault in _rule_faults(table, typed, today) if fault.column not in broken]
+    faults += _rule_faults(table, typed, today, lost)
     faults += _order_faults(table, typed)
     if faults:
         raise TableFaultsError(table, faults)
     return typed
 
 
-def _with_contract_types(table: str, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[TableFault]]:
-    faults = []
+_LostRows: TypeAlias = dict[str, set[int]]
+"""Rows of each column whose value has no meaning in the contract's type: reported once, as that."""
+
+
+def _with_contract_types(table: str, frame: pl.DataFrame) -> tuple[pl.DataFrame, list[TableFault], _LostRows]:
+    faults: list[TableFault] = []
+    lost: _LostRows = {}
     for name in frame.columns:
-        wanted = _type_of(table, name, frame.schema[name])
-        if wanted is None or frame.schema[name] == wanted:
+        received = frame[name]
+        wanted = _type_of(table, name, received.dtype)
+        if wanted is None or (received.dtype == wanted and wanted != pl.Date):
             continue
-        cast = _cast(frame[name], wanted)
-        lost = frame[name].is_not_null() & cast.is_null()
-        if lost.any():
-            faults.append(_fault(name, f"must be {_TYPE_WORDS[wanted]}", frame, name, lost.arg_true().to_list()))
+        cast = _cast(received, wanted)
+        rows = (received.is_not_null() & cast.is_null()).arg_true().to_list()
+        if rows:
+            lost[name] = set(rows)
+            faults.append(_fault(name, f"must be {_TYPE_WORDS[wanted]}", received, rows))
         frame = frame.with_columns(cast.alias(name))
-    return frame, faults
+    return frame, faults, lost
 
 
 _TYPE_WORDS: Final[dict[Any, str]] = {
@@ -97,19 +108,40 @@ def _type_of(table: str, column: str, received: Any) -> Any:
         return pl.Boolean
     if table == "yields" and column in ("apy", *YIELD_NUMBERS):
         return pl.Float64
-    # Market columns are open-ended: numbers are numbers, anything else is carried along unused.
-    return pl.Float64 if table == "market" and received.is_numeric() else None
+    # Market columns are open-ended: what features are made from must be numbers, the rest is carried along.
+    return pl.Float64 if table == "market" and (column in MARKET_NUMBERS or received.is_numeric()) else None
 
 
 def _cast(series: pl.Series, wanted: Any) -> pl.Series:
-    if wanted == pl.Date and series.dtype == pl.String:
-        return series.str.to_date("%Y-%m-%d", strict=False)
-    if wanted == pl.Date and series.dtype.is_numeric():
-        return pl.Series(series.name, [None] * len(series), dtype=pl.Date)
+    """Return the series in the wanted type, null where a value has no meaning in it."""
+    nothing = pl.Series(series.name, [None] * len(series), dtype=wanted)
+    if not _readable_as(series.dtype, wanted):
+        return nothing
+    if wanted == pl.Date:
+        text = series.dtype == pl.String
+        dates = series.str.to_date("%Y-%m-%d", strict=False) if text else series.cast(pl.Date, strict=False)
+        return dates.zip_with(dates.to_physical().is_between(_FIRST_DAY, _LAST_DAY).fill_null(True), nothing)
+    if wanted == pl.Boolean and series.dtype == pl.String:
+        return series.str.to_lowercase().replace_strict(_TRUTH_WORDS, default=None, return_dtype=pl.Boolean)
     return series.cast(wanted, strict=False)
 
 
-def _rule_faults(table: str, frame: pl.DataFrame, today: dt.date) -> list[TableFault]:
+_TRUTH_WORDS: Final = {"true": True, "false": False, "1": True, "0": False}
+_FIRST_DAY: Final = (dt.date.min - dt.date(1970, 1, 1)).days
+_LAST_DAY: Final = (dt.date.max - dt.date(1970, 1, 1)).days
+
+
+def _readable_as(received: Any, wanted: Any) -> bool:
+    if received in (pl.Null, pl.String):
+        return True
+    if wanted == pl.Date:
+        return received == pl.Date or isinstance(received, pl.Datetime)
+    if wanted == pl.String and isinstance(received, pl.Categorical | pl.Enum):
+        return True
+    return bool(received.is_numeric())
+
+
+def _rule_faults(table: str, frame: pl.DataFrame, today: dt.date, lost: _LostRows) -> list[TableFault]:
     from pandera.errors import SchemaErrors
 
     try:
@@ -117,7 +149,7 @@ def _rule_faults(table: str, frame: pl.DataFrame, today: dt.date) -> list[TableF
             warnings.simplefilter("ignore")  # Pandera's own notices are not about the user's table
             _schema(table, today).validate(frame, lazy=True)
     except SchemaErrors as errors:
-        return _translate(frame, errors.failure_cases, KEYS[table])
+        return _translate(frame, errors.failure_cases, KEYS[table], lost)
     return []
 
 
@@ -162,7 +194,7 @@ _RULES: Final = {
 }
 
 
-def _translate(frame: pl.DataFrame, cases: pl.DataFrame, keys: tuple[str, ...]) -> list[TableFault]:
+def _translate(frame: pl.DataFrame, cases: pl.DataFrame, keys: tuple[str, ...], lost: _LostRows) -> list[TableFault]:
     faults = []
     for (column, check), group in cases.group_by("column", "check", maintain_order=True):
         rule = _RULES.get(str(check), str(check))
@@ -172,19 +204,22 @@ def _translate(frame: pl.DataFrame, cases: pl.DataFrame, keys: tuple[str, ...]) 
                 for name in group["failure_case"]
             ]
         elif check == "multiple_fields_uniqueness":
-            faults.append(_duplicates(frame, keys))
-        elif str(check).startswith("dtype"):
-            faults.append(TableFault(str(column), f"must have another type: {check}"))
+            faults += _duplicates(frame, keys)
         else:
-            rows = [int(row) for row in group["index"].drop_nulls().to_list()]
-            faults.append(_fault(str(column), rule, frame, str(column), rows))
+            found = set(group["index"].drop_nulls().to_list()) - lost.get(str(column), set())
+            if found:
+                faults.append(_fault(str(column), rule, frame[str(column)], sorted(found)))
     return faults
 
 
-def _duplicates(frame: pl.DataFrame, keys: tuple[str, ...]) -> TableFault:
-    rows = frame.select(pl.struct(keys).is_duplicated().alias("twice"))["twice"].arg_true().to_list()
-    labels = frame.select(pl.concat_str(keys, separator=" ", ignore_nulls=True).alias("key"))
-    return _fault(" + ".join(keys), "must be unique, received duplicate keys", labels, "key", rows)
+def _duplicates(frame: pl.DataFrame, keys: tuple[str, ...]) -> list[TableFault]:
+    # Unknown keys are faults of their own, not duplicates of one another.
+    twice = pl.struct(keys).is_duplicated() & pl.all_horizontal(pl.col(keys).is_not_null())
+    rows = frame.select(twice.alias("twice"))["twice"].arg_true().to_list()
+    if not rows:
+        return []
+    labels = frame.select(pl.concat_str(keys, separator=" ").alias("key"))["key"]
+    return [_fault(" + ".join(keys), "must be unique, received duplicate keys", labels, rows)]
 
 
 def _order_faults(table: str, frame: pl.DataFrame) -> list[TableFault]:
@@ -195,10 +230,16 @@ def _order_faults(table: str, frame: pl.DataFrame) -> list[TableFault]:
     falls = (step.over("strategy_id") if "strategy_id" in keys else step) < pl.duration(days=0)
     rows = frame.select(falls.fill_null(False).alias("falls"))["falls"].arg_true().to_list()
     rule = "must rise from row to row within a strategy" if "strategy_id" in keys else "must rise from row to row"
-    return [_fault("date", f"{rule}; sort by {', '.join(keys)}", frame, "date", rows)] if rows else []
+    return [_fault("date", f"{rule}; sort by {', '.join(keys)}", frame["date"], rows)] if rows else []
 
 
-def _fault(column: str, rule: str, frame: pl.DataFrame, shown: str, rows: list[int]) -> TableFault:
+def _fault(column: str, rule: str, values: pl.Series, rows: list[int]) -> TableFault:
     first = tuple(rows[:MAX_ROWS_SHOWN])
-    values = tuple(str(frame[shown][row]) for row in first)
-    return TableFault(column, rule, first, values, len(rows))
+    return TableFault(column, rule, first, tuple(_text(values, row) for row in first), len(rows))
+
+
+def _text(values: pl.Series, row: int) -> str:
+    if values.dtype == pl.Date:  # Python has no dates beyond its own calendar
+        day = values.to_physical()[row]
+        return "None" if day is None else str(values[row]) if _FIRST_DAY <= day <= _LAST_DAY else f"day {day}"
+    return str(values[row])

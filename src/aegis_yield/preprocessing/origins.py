@@ -15,7 +15,7 @@ from aegis_yield.preprocessing.features.context import fill_limited
 from aegis_yield.preprocessing.panel import Panel
 from aegis_yield.utils.typing import FloatArray, IntArray
 
-HISTORY_DAYS: Final = 64
+HISTORY_DAYS: Final = 120
 """Days of recent history that simple baselines get to see."""
 
 _MAX_SPAN_DAYS: Final = 120

@@ -157,6 +157,6 @@ def _market_columns(market: pl.DataFrame, start: dt.date, n_days: int) -> dict[s
             continue
         dense = np.full(n_days, np.nan)
         values = market[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        dense[days[inside]] = values[inside]
+        dense[days[inside]] = np.where(np.isfinite(values), values, np.nan)[inside]
         columns[name] = dense
     return columns

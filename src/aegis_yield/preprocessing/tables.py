@@ -97,8 +97,8 @@ def _read(folder: Path, table: str) -> pl.DataFrame:
         return pl.read_parquet(path)
     except pl.exceptions.NoDataError:
         return pl.DataFrame()
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {reason}") from error
 
 

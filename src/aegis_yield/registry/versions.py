@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from pathlib import Path
 from typing import Final
 
@@ -57,7 +58,7 @@ def publish(content: bytes, folder: Path) -> Path:
         Where it lies. Two trainings that end at once get two numbers.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".draft-{os.getpid()}.pth"
+    draft = folder / f".draft-{uuid.uuid4().hex}.pth"
     write_bytes_atomically(draft, content)
     try:
         return _link_to_next(draft, folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -12,59 +13,38 @@ from aegis_yield.pipelines.predict import Answer
 
 def percent(value: float, digits: int = 2) -> str:
     """Return a fraction as percent for people."""
-    return f"{100 * value:.{digits}f} %"
+    return f"{100 * value:.{digits}f}%"
 
 
 def forecast_table(answer: Answer) -> Table:
     """Return forecasts as a table: what is paid, how sure, from when."""
-    level = f"{100 * answer.question.level:g} %"
-    table = Table(
-        title=f"Forecast for the next {answer.question.horizon_days} days"
-        + (" (SIMULATED data)" if answer.simulated else ""),
-        title_justify="left",
-    )
-    table.add_column("strategy")
-    for name in ("now", "forecast", f"{level} interval", "volatility"):
-        table.add_column(name, justify="right")
-    table.add_column("as of")
-    table.add_column("data age", justify="right")
+    simulated = " (SIMULATED data)" if answer.simulated else ""
+    table = _table(f"Forecast for the next {answer.question.horizon_days} days{simulated}")
+    table.add_column("strategy", overflow="fold", min_width=8)
+    for name in ("now", "forecast", f"{100 * answer.question.level:g}% interval", "volatility"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("as of", no_wrap=True)
+    table.add_column("data age", justify="right", no_wrap=True)
     for row in answer.rows:
-        name = row.name if row.name == row.strategy_id else f"{row.name} ({row.strategy_id})"
-        age = "simulated" if answer.simulated else f"{row.data_age_days} d"
+        age = f"{row.data_age_days} d"
         interval = f"{percent(row.low)} … {percent(row.high)}"
-        table.add_row(
-            Text(name),
-            percent(row.last_apy),
-            percent(row.apy),
-            interval,
-            percent(row.volatility),
-            str(row.as_of),
-            age,
-        )
+        rates = (percent(row.last_apy), percent(row.apy), interval, percent(row.volatility))
+        table.add_row(Text(row.name), *rates, str(row.as_of), age)
+    aliases = [f"{row.name} = {row.strategy_id}" for row in answer.rows if row.name != row.strategy_id]
+    table.caption, table.caption_justify = ("\n".join(aliases) or None), "left"
     return table
 
 
 def score_table(scores: dict[str, Any]) -> Table:
     """Return an evaluation's scores as a table, one row per forecaster."""
-    table = Table(
-        title=f"{scores['start']} … {scores['end']}, horizon {scores['horizon_days']} days, "
+    table = _table(
+        f"{scores['start']} … {scores['end']}, horizon {scores['horizon_days']} days: "
         f"{scores['n_forecasts']:,} forecasts at {scores['n_origins']} origins, "
-        f"{scores['n_scored_strategies']} strategies scored",
-        title_justify="left",
+        f"{scores['n_scored_strategies']} strategies scored"
     )
-    table.add_column("forecaster")
-    headers = (
-        "relMAE",
-        "relCRPS",
-        "cover 80",
-        "cover 90",
-        "cover 95",
-        "width 90",
-        "Winkler 90",
-        "QLIKE med.",
-    )
-    for name in headers:
-        table.add_column(name, justify="right")
+    table.add_column("forecaster", no_wrap=True)
+    for name in ("relMAE", "relCRPS", "in 80", "in 90", "in 95", "width 90", "QLIKE"):
+        table.add_column(name, justify="right", no_wrap=True)
     for name, card in scores["scores"].items():
         intervals = card["intervals"]
         table.add_row(
@@ -73,22 +53,25 @@ def score_table(scores: dict[str, Any]) -> Table:
             f"{card['rel_crps']:.3f}",
             *(percent(intervals[level]["coverage"], 1) for level in ("0.80", "0.90", "0.95")),
             percent(intervals["0.90"]["median_width"]),
-            percent(intervals["0.90"]["winkler"], 1),
             f"{card['qlike_median']:.2f}",
         )
+    table.caption = "in 90: share of outcomes inside the 90 % interval; width and QLIKE: medians"
+    table.caption_justify = "left"
     return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
 
 
 def category_table(scores: dict[str, Any]) -> Table:
     """Return relMAE by category, one column per forecaster, and the model's coverage."""
     cards = scores["scores"]
     model = next(iter(cards))
-    table = Table(title="relMAE by category (last value = 1), and the model's 90 % coverage", title_justify="left")
-    table.add_column("category")
-    table.add_column("strategies", justify="right")
-    for name in cards:
+    table = _table("relMAE by category (last value = 1), and the model's 90 % coverage")
+    table.add_column("category", no_wrap=True)
+    for name in ("n", *cards, "in 90"):
         table.add_column(name, justify="right")
-    table.add_column("coverage", justify="right")
     for category, entry in cards[model]["rel_mae_by_category"].items():
         values = [f"{card['rel_mae_by_category'][category]['score']:.3f}" for card in cards.values()]
         coverage = cards[model]["coverage_90_by_category"].get(category, {}).get("coverage", float("nan"))

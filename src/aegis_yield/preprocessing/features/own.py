@@ -141,19 +141,19 @@ def _last_week_surprise(c: FeatureContext) -> FloatArray:
 
 def _reward_share(c: FeatureContext) -> FloatArray:
     reward = lagged(c.filled("apy_reward"), 0, c.n_out)
-    return np.clip(reward / np.maximum(np.abs(c.now), 1e-6), 0.0, 1.5)
+    return np.asarray(np.clip(reward / np.maximum(np.abs(c.now), 1e-6), 0.0, 1.5))
 
 
 def _log_change(name: str, days: int) -> Callable[[FeatureContext], FloatArray]:
     def compute(c: FeatureContext) -> FloatArray:
-        x = np.log(np.maximum(c.filled(name), 1.0))
+        x: FloatArray = np.log(np.maximum(c.filled(name), 1.0))
         return lagged(x, 0, c.n_out) - lagged(x, days, c.n_out)
 
     return compute
 
 
 def _log_tvl(c: FeatureContext) -> FloatArray:
-    return np.log10(np.maximum(lagged(c.filled("tvl_usd"), 0, c.n_out), 1.0)) - 6.0
+    return np.asarray(np.log10(np.maximum(lagged(c.filled("tvl_usd"), 0, c.n_out), 1.0)) - 6.0)
 
 
 def _utilization(c: FeatureContext) -> FloatArray:

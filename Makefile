@@ -1,0 +1,61 @@
+# `make` alone lists the targets. Every target sets up .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+BENCH_READY := $(VENV)/.bench-ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow check format train evaluate serve bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed: make PYTHON=python3.11 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@# torch first and alone: a resolver that may choose takes a build of several gigabytes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "torch==2.13.0"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(BENCH_READY): $(READY) requirements-bench.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	@touch $@
+
+demo: $(READY) ## forecast the default strategies on the default data: a table and reports/demo.html
+	$(BIN)/aegis demo
+
+test: $(READY) ## run the tests (the slow ones: make test-slow)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY) ## run the slow tests
+	$(BIN)/python -m pytest -m slow
+
+check: $(READY) ## lint, formatting, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train: $(READY) ## train the next models/lstm_v<N>.pth on the default data
+	$(BIN)/python scripts/train.py --epochs 100 --batch-size 32
+
+evaluate: $(READY) ## score the newest model on the default data
+	$(BIN)/python scripts/evaluate.py
+
+serve: $(READY) ## serve forecasts on http://127.0.0.1:5000
+	$(BIN)/python api/ml_service.py
+
+bench: $(BENCH_READY) ## measure: speed, the race against peers, the simulated market's facts
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/forecast.py
+	$(BIN)/python benchmarks/stylised_facts.py
+
+clean: ## remove what the targets made, except models and data
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov reports

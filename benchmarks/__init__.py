@@ -1,0 +1,1 @@
+"""Measurements a reader can repeat; peers live here and nowhere else."""
