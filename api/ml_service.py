@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import uvicorn
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.middleware import Middleware
+from fastapi_offline import FastAPIOffline
 
 from aegis_yield import __version__
 from aegis_yield.domain.errors import AegisError
@@ -55,7 +56,7 @@ def create_app(settings: ServiceSettings | None = None, load: Loader | None = No
         app.state.forecaster, app.state.failure = _load(loader)
         yield
 
-    app = FastAPI(
+    app = FastAPIOffline(  # its /docs page loads nothing from a foreign host
         title="Aegis Yield",
         version=__version__,
         summary="What DeFi yield strategies will pay, and how sure that is.",

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from aegis_yield.cli.options import DataOption, JsonFlag, parse_date
 from aegis_yield.cli.shared import notes, out
@@ -33,10 +34,10 @@ def strategies(
         return
     table = Table(title=f"{len(listing)} strategies", title_justify="left")
     for name in ("strategy_id", "category", "first day", "last day", "rows", "last apy"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for row in listing:
-        cells = (row["strategy_id"], row["category"], row["first_date"], row["last_date"], row["n_rows"])
-        table.add_row(*map(str, cells), f"{100 * row['last_apy']:.2f} %")
+        cells = (row["category"], row["first_date"], row["last_date"], row["n_rows"])
+        table.add_row(Text(row["strategy_id"]), *map(str, cells), f"{100 * row['last_apy']:.2f} %")
     out.print(table)
 
 
@@ -54,7 +55,7 @@ def check(
 
     dataset = read_dataset(data)
     simulated = " (SIMULATED)" if dataset.is_simulated else ""
-    out.print(f"{data}{simulated}: valid, {dataset.first_date} … {dataset.last_date}", soft_wrap=True)
+    out.print(f"{data}{simulated}: valid, {dataset.first_date} … {dataset.last_date}", soft_wrap=True, markup=False)
     out.print(str(quality_report(dataset)), soft_wrap=True)
 
 

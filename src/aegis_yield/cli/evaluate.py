@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from aegis_yield.cli.options import DataOption, HorizonOption, ModelOption, parse_date
-from aegis_yield.cli.shared import notes, out
+from aegis_yield.cli.shared import notes, out, say
 
 if TYPE_CHECKING:
     from aegis_yield.pipelines.evaluate import Evaluation, EvaluationOrder
@@ -78,10 +78,10 @@ def _write_files(result: Evaluation, forecasts: Path | None, json_path: Path | N
 
     if forecasts is not None:
         write_atomically(forecasts, result.forecasts.write_parquet)
-        notes.print(f"forecasts: {forecasts}")
+        say(f"forecasts: {forecasts}")
     if json_path is not None:
         write_text_atomically(json_path, json.dumps(_without_nan(result.scores), indent=2, allow_nan=False) + "\n")
-        notes.print(f"scores: {json_path}")
+        say(f"scores: {json_path}")
 
 
 def _write_page(
@@ -101,7 +101,7 @@ def _write_page(
         if horizon != order.horizon_days
     ]
     write_evaluation_page(result, others, shown, path)
-    notes.print(f"report: {path}")
+    say(f"report: {path}")
 
 
 def _without_nan(value: Any) -> Any:

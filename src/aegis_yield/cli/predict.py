@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.markup import escape
 
 from aegis_yield.cli.options import DataOption, HorizonOption, JsonFlag, ModelOption, parse_date
-from aegis_yield.cli.shared import notes, out
+from aegis_yield.cli.shared import notes, out, say
 
 if TYPE_CHECKING:
     from aegis_yield.pipelines.predict import Answer
@@ -58,9 +59,9 @@ def predict(
     else:
         out.print(forecast_table(answer))
     for note in answer.notes:
-        notes.print(f"[yellow]note:[/] {note}")
+        notes.print(f"[yellow]note:[/] {escape(note)}")
     if answer.left_out:
-        notes.print(f"left out {len(answer.left_out)} strategies without enough recent history (30 rows in 60 days)")
+        say(f"left out {len(answer.left_out)} strategies without enough recent history (30 rows in 60 days)")
 
 
 def demo(
@@ -80,17 +81,17 @@ def demo(
     from aegis_yield.reporting.forecast_page import write_forecast_page
 
     forecaster = Forecaster.open(data, model)
-    notes.print(f"data: {forecaster.dataset.name}; model: {forecaster.model_version}")
+    say(f"data: {forecaster.dataset.name}; model: {forecaster.model_version}")
     answer = forecaster.ask(Question(forecaster.names.defaults, horizon))
     write_forecast_page(forecaster, answer, html)
     out.print(forecast_table(answer))
     for note in answer.notes:
-        notes.print(f"[yellow]note:[/] {note}")
-    out.print(f"report: {html}")
+        notes.print(f"[yellow]note:[/] {escape(note)}")
+    out.print(f"report: {html}", soft_wrap=True, markup=False)
 
 
 def _write(answer: Answer, path: Path) -> None:
     from aegis_yield.utils.files import write_atomically
 
     write_atomically(path, answer.forecasts.write_parquet)
-    notes.print(f"forecasts of {len(answer.rows)} strategies: {path}")
+    say(f"forecasts of {len(answer.rows)} strategies: {path}")

@@ -12,7 +12,7 @@ from aegis_yield.domain.errors import AegisError
 
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port. Default: 5000.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port. Default: 5000.", min=1, max=65_535)] = None,
 ) -> None:
     """Serve forecasts over HTTP; the same as: python api/ml_service.py.
 

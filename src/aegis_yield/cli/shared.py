@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn
 
 from rich.console import Console
+from rich.markup import escape
 
 from aegis_yield.domain.errors import AegisError
 
@@ -17,7 +19,15 @@ EXIT_INTERRUPTED: Final = 130
 LIST_OPTIONS: Final = ("--strategies",)
 """Options that take several values after one another: ``--strategies aave lido delta``."""
 
-out = Console(soft_wrap=False)
+PIPE_WIDTH: Final = 200
+"""Columns of a table that no terminal bounds: a program that reads it gets whole names."""
+
+
+def _width() -> int | None:
+    return None if sys.stdout.isatty() or "COLUMNS" in os.environ else PIPE_WIDTH
+
+
+out = Console(soft_wrap=False, width=_width())
 notes = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
@@ -44,7 +54,12 @@ def spread_lists(arguments: Sequence[str]) -> list[str]:
 
 def show_warning(message: Warning | str, *_: object, **__: object) -> None:
     """Show a warning as one line on standard error; takes the place of ``warnings.showwarning``."""
-    notes.print(f"[yellow]warning:[/] {message}", markup=True)
+    notes.print(f"[yellow]warning:[/] {escape(str(message))}")
+
+
+def say(text: str) -> None:
+    """Say something beside the result, on standard error, exactly as it is."""
+    notes.print(text, markup=False)
 
 
 def fail(error: BaseException) -> NoReturn:

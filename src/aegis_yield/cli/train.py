@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from aegis_yield.cli.options import DataOption, parse_date
-from aegis_yield.cli.shared import notes, out
+from aegis_yield.cli.shared import notes, out, say
 
 
 def train(
@@ -42,7 +42,7 @@ def train(
     last = parse_date("until", until)
     order = TrainingOrder(dataset=open_dataset(data), plan=plan, until=last, models=output, resume=resume)
     with TrainingDisplay(notes) as display:
-        result = run(order, display, notes.print)
+        result = run(order, display, say)
     provenance = result.bundle.provenance
     if provenance["interrupted"]:
         notes.print("[yellow]interrupted:[/] kept the best so far; go on with --resume")

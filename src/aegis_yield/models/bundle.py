@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import warnings
 import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -77,7 +78,8 @@ def load_bundle(path: Path) -> Bundle:
     """
     _check_container(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # what torch remarks on a foreign file, the refusal says
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         raise BundleError(f"{path}: received a file that torch cannot load as plain weights; {_RETRAIN}") from error
     try:

@@ -69,10 +69,10 @@ def content_hash(dataset: Dataset) -> str:
 
 
 def _column_bytes(series: pl.Series) -> bytes:
-    if series.dtype == pl.String:
-        return "\x1f".join(series.fill_null("\x00").to_list()).encode()
     if series.dtype.is_temporal():
         series = series.to_physical()
+    if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
+        return "\x1f".join("\x00" if value is None else str(value) for value in series.to_list()).encode()
     values = series.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
     return np.ascontiguousarray(values).tobytes()
 

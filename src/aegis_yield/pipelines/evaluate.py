@@ -57,14 +57,23 @@ class EvaluationOrder:
         check_horizon(self.horizon_days)
         if not 1 <= self.every_days <= 365:
             raise RequestError("every", self.every_days, "a whole number of days from 1 to 365")
-        if self.start and self.end and self.start > self.end:
-            raise RequestError("start", self.start.isoformat(), f"a date not after the end {self.end}")
+        start, end = self.span
+        if start > end:
+            raise RequestError("start", start.isoformat(), f"a date not after the end {end}")
 
     @property
     def span(self) -> tuple[dt.date, dt.date]:
         """First and last origin, defaults filled in."""
         end = self.end or self.dataset.last_date - dt.timedelta(days=self.horizon_days)
-        return self.start or end - dt.timedelta(days=DEFAULT_SPAN_DAYS), end
+        return self.start or dt.date.fromordinal(max(1, end.toordinal() - DEFAULT_SPAN_DAYS)), end
+
+    @property
+    def origins(self) -> tuple[int, ...]:
+        """Day numbers of the origins inside the data: beyond it, nothing can be forecast."""
+        start, end = self.span
+        first, last = to_day(self.dataset.first_date), to_day(self.dataset.last_date)
+        days = range(to_day(start), min(to_day(end), last) + 1, self.every_days)
+        return tuple(day for day in days if day >= first)
 
 
 @dataclass(frozen=True)
@@ -104,11 +113,13 @@ def evaluate(order: EvaluationOrder, on_progress: Callable[[int, int], None] = l
     DataError
         If no strategy can be forecast at any origin.
     """
-    start, end = order.span
-    first_needed = to_date(history_before(to_day(start)) - BURN_IN_DAYS)
-    panel = build_panel(order.dataset, start=first_needed, end=end + dt.timedelta(days=order.horizon_days))
+    origins = order.origins
+    if not origins:
+        raise _nothing_to_forecast(order)
+    first_needed = to_date(history_before(origins[0]) - BURN_IN_DAYS)
+    panel = build_panel(order.dataset, start=first_needed, end=to_date(origins[-1] + order.horizon_days))
     course = Course(
-        scored_days=tuple(range(to_day(start), to_day(end) + 1, order.every_days)),
+        scored_days=origins,
         horizon_days=order.horizon_days,
         every_days=max(order.every_days, DEFAULT_EVERY_DAYS),
     )
@@ -116,11 +127,9 @@ def evaluate(order: EvaluationOrder, on_progress: Callable[[int, int], None] = l
     walks = walk_forward(panel, _contenders(order), course, lambda done: on_progress(done, n_origins))
     model, naive = walks[0], walks[1]
     if not len(model.forecasts.keys):
-        raise DataError(
-            f"{order.dataset.name}: no strategy can be forecast between {start} and {end} (needed: a row on the "
-            f"origin and 30 rows in 60 days); the data covers {order.dataset.first_date} … {order.dataset.last_date}"
-        )
+        raise _nothing_to_forecast(order)
     frame = Frame.of(naive)
+    start, end = order.span
     scores = {
         "model": order.bundle.provenance,
         "data": {"name": order.dataset.name, "simulated": order.dataset.is_simulated},
@@ -144,6 +153,14 @@ def forecast_table(walk: Walk) -> pl.DataFrame:
     return walk.forecasts.to_frame().with_columns(
         pl.Series("actual_apy", walk.actual_apy, nan_to_null=True),
         pl.Series("actual_volatility", walk.actual_volatility, nan_to_null=True),
+    )
+
+
+def _nothing_to_forecast(order: EvaluationOrder) -> DataError:
+    start, end = order.span
+    return DataError(
+        f"{order.dataset.name}: no strategy can be forecast between {start} and {end} (needed: a row on the "
+        f"origin and 30 rows in 60 days); the data covers {order.dataset.first_date} … {order.dataset.last_date}"
     )
 
 

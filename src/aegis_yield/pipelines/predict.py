@@ -15,7 +15,13 @@ import polars as pl
 from aegis_yield.domain.dataset import Dataset
 from aegis_yield.domain.errors import HistoryError, RequestError
 from aegis_yield.domain.forecast import Forecasts, levels_for
-from aegis_yield.domain.limits import DEFAULT_HORIZON_DAYS, DEFAULT_LEVEL, check_horizon, check_level
+from aegis_yield.domain.limits import (
+    DEFAULT_HORIZON_DAYS,
+    DEFAULT_LEVEL,
+    ELIGIBILITY_MIN_ROWS,
+    check_horizon,
+    check_level,
+)
 from aegis_yield.domain.naming import StrategyNames
 from aegis_yield.models.bundle import Bundle, bundle_digest, load_bundle
 from aegis_yield.pipelines.datasets import open_dataset
@@ -255,12 +261,14 @@ class Forecaster:
         They depend on rows up to that day only, whatever day is asked about. Strategies that were not
         asked for take part: cross-sectional features need them.
         """
-        if day not in self._remembered:
+        batch = self._remembered.get(day)
+        if batch is None:
             panel = build_panel(self.dataset, start=to_date(history_before(day)), end=to_date(day))
+            batch = next(iter(walk_origins(panel, [day])))
             while len(self._remembered) >= REMEMBERED_ORIGINS:
                 self._remembered.pop(next(iter(self._remembered)), None)
-            self._remembered[day] = next(iter(walk_origins(panel, [day])))
-        return self._remembered[day]
+            self._remembered[day] = batch
+        return batch
 
     def _why_not(self, dataset: Dataset, strategy: str) -> str:
         own = dataset.yields.filter(pl.col("strategy_id") == strategy)
@@ -270,6 +278,8 @@ class Forecaster:
         if not isinstance(newest, dt.date):
             raise TypeError("dates were validated on reading")
         recent = own.filter(pl.col("date") > newest - dt.timedelta(days=60)).height
+        if recent >= ELIGIBILITY_MIN_ROWS:
+            return f"{strategy}: no row since {newest}, it seems to have ended; ask for it by name to forecast it anyway"
         return (
             f"{strategy}: too little history, received {recent} rows in the 60 days to {newest}, needed are 30; "
             "wait for more rows or collect its past"
@@ -281,7 +291,7 @@ class Forecaster:
             notes.append("SIMULATED market data: these numbers say nothing about real strategies")
         if self.bundle.provenance.get("data", {}).get("simulated"):
             notes.append("this model was trained on SIMULATED data")
-        if question.as_of is not None and question.as_of.isoformat() <= self.bundle.data_end:
+        if question.as_of is not None and question.as_of.isoformat() < self.bundle.data_end:
             notes.append(f"the model has learned from days after {question.as_of}: no proof of skill")
         return tuple(notes)
 

@@ -111,6 +111,7 @@ def train(order: TrainingOrder, observer: Observer, say: Callable[[str], None] =
     identity = {"plan": order.plan.to_dict(), "data_hash": fingerprint}
     if order.resume:
         session.progress = _resumed(order, identity, say)
+    order.checkpoint.parent.mkdir(parents=True, exist_ok=True)  # now, not after hours of training
     fitted = session.run(observer, _saver(order, identity))
     bundle = Bundle(
         model=fitted.model,

@@ -19,9 +19,9 @@ def project_root() -> Path:
 
 
 def shipped_file(in_checkout: str, in_package: str) -> Path:
-    """Return a file that ships with the project, from the checkout or from an installed wheel."""
-    local = project_root() / in_checkout
-    return local if local.exists() else _PACKAGE / in_package
+    """Return a file that ships with the project: the user's own, else the checkout's, else the wheel's."""
+    candidates = (project_root() / in_checkout, _PACKAGE.parents[1] / in_checkout)
+    return next((path for path in candidates if path.exists()), _PACKAGE / in_package)
 
 
 def code_version() -> str:

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from aegis_yield.domain.categories import CATEGORIES
+from aegis_yield.preprocessing.contract import MARKET_NUMBERS
 from aegis_yield.preprocessing.rolling import fill_forward, lagged, masked_mean
 from aegis_yield.utils.typing import FloatArray, IntArray
 
@@ -61,7 +62,7 @@ def market_features(market: dict[str, FloatArray], n_days: int) -> FloatArray:
     ndarray of shape (n_days, n_market_features)
         No NaN: unknown is 0.
     """
-    columns = {name: _known_series(market, name, n_days) for name in _SOURCE_COLUMNS}
+    columns = {name: _known_series(market, name, n_days) for name in MARKET_NUMBERS}
     eth, gas = np.log(columns["eth_price"]), np.log(np.maximum(columns["gas_gwei"], 0.01))
     tvl = np.log(columns["defi_tvl_usd"])
     features = {
@@ -85,9 +86,6 @@ def market_features(market: dict[str, FloatArray], n_days: int) -> FloatArray:
     return np.where(np.isfinite(stacked), stacked, 0.0)
 
 
-_SOURCE_COLUMNS: Final = (
-    "eth_price", "btc_price", "gas_gwei", "defi_tvl_usd", "stablecoin_supply_usd", "fear_greed", "vix", "fed_funds_pct",
-)  # fmt: skip
 _MAX_CARRY_DAYS: Final = 10
 
 
