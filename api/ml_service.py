@@ -6,6 +6,7 @@ import datetime as dt
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Annotated, Any
 
 import uvicorn
@@ -14,7 +15,8 @@ from fastapi.middleware import Middleware
 from fastapi_offline import FastAPIOffline
 
 from aegis_yield import __version__
-from aegis_yield.domain.errors import AegisError
+from aegis_yield.domain.categories import CATEGORIES
+from aegis_yield.domain.errors import AegisError, BundleError, DataError
 from aegis_yield.pipelines.datasets import strategy_listing
 from aegis_yield.pipelines.predict import Forecaster, Question, to_json
 from api import problems
@@ -28,7 +30,7 @@ from api.schemas import (
     StrategyInfo,
     StrategyPage,
 )
-from api.settings import ServiceSettings
+from api.settings import ServiceSettings, read_settings
 
 logger = logging.getLogger("aegis_yield.service")
 
@@ -48,7 +50,7 @@ def create_app(settings: ServiceSettings | None = None, load: Loader | None = No
     load : callable, optional
         Makes the forecaster; by default from the settings' paths. Called once, at start.
     """
-    chosen = settings or ServiceSettings()
+    chosen = settings or read_settings()
     loader = load or (lambda: Forecaster.open(chosen.data, chosen.model))
 
     @asynccontextmanager
@@ -80,10 +82,18 @@ def _load(loader: Loader) -> tuple[Forecaster | None, AegisError | None]:
 
 
 def _forecaster(request: Request) -> Forecaster:
-    if request.app.state.failure is not None:
-        raise AegisError(f"not ready: {request.app.state.failure}") from request.app.state.failure
+    failure = request.app.state.failure
+    if failure is not None:
+        raise AegisError(f"not ready: {_public_reason(failure)}") from failure
     forecaster: Forecaster = request.app.state.forecaster
     return forecaster
+
+
+def _public_reason(failure: AegisError) -> str:
+    """Say what is missing without the machine's paths: those are in the log."""
+    kinds: tuple[tuple[type[AegisError], str], ...] = ((BundleError, "the model"), (DataError, "the data"))
+    part = next((name for kind, name in kinds if isinstance(failure, kind)), "a part")
+    return f"{part} of this service could not be loaded; its log says why"
 
 
 Ready = Annotated[Forecaster, Depends(_forecaster)]
@@ -98,7 +108,10 @@ def _add_routes(app: FastAPI) -> None:
     @app.get("/strategies", responses=FAULTS, summary="List strategies")
     def strategies(
         forecaster: Ready,
-        category: Annotated[str | None, Query(description="Only this category.", max_length=50)] = None,
+        category: Annotated[
+            str | None,
+            Query(description="Only this category.", max_length=50, json_schema_extra={"enum": [*CATEGORIES, None]}),
+        ] = None,
         limit: Annotated[int, Query(ge=1, le=1_000, description="Most rows on a page.")] = 100,
         offset: Annotated[int, Query(ge=0, le=1_000_000, description="Rows to skip.")] = 0,
     ) -> StrategyPage:
@@ -116,7 +129,7 @@ def _add_routes(app: FastAPI) -> None:
         return Readiness(
             status="ready",
             model_version=forecaster.model_version,
-            data=forecaster.dataset.name,
+            data=Path(forecaster.dataset.name).name,
             simulated=forecaster.dataset.is_simulated,
             n_strategies=len(forecaster.known_strategies),
             last_date=last,
@@ -131,7 +144,7 @@ def _describe(row: dict[str, Any], forecaster: Forecaster) -> StrategyInfo:
 
 def main(host: str | None = None, port: int | None = None) -> None:
     """Serve until stopped."""
-    settings = ServiceSettings()
+    settings = read_settings()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     uvicorn.run(create_app(settings), host=host or settings.host, port=port or settings.port, log_config=None)
 

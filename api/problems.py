@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -37,10 +38,17 @@ STATUS: Final[tuple[tuple[type[AegisError], HTTPStatus], ...]] = (
 """First match wins: what a client did wrong is 4xx, what this machine lacks is 503."""
 
 
-def problem(status: HTTPStatus, detail: str, errors: list[FieldFault] | None = None) -> JSONResponse:
+def problem(
+    status: HTTPStatus,
+    detail: str,
+    errors: list[FieldFault] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> JSONResponse:
     """Return a problem document as a response."""
     body = Problem(title=status.phrase, status=int(status), detail=detail, errors=errors)
-    return JSONResponse(body.model_dump(exclude_none=True), status_code=int(status), media_type=MEDIA_TYPE)
+    return JSONResponse(
+        body.model_dump(exclude_none=True), status_code=int(status), headers=headers, media_type=MEDIA_TYPE
+    )
 
 
 def status_of(error: AegisError) -> HTTPStatus:
@@ -65,22 +73,24 @@ async def _on_aegis_error(_: Request, error: Exception) -> JSONResponse:
 async def _on_bad_request(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, RequestValidationError):
         raise TypeError("registered for RequestValidationError only") from error
-    faults = [
-        FieldFault(
-            field=".".join(str(part) for part in fault["loc"] if part != "body") or "body",
-            received=repr(fault.get("input"))[:_SHOWN_CHARACTERS],
-            problem=str(fault["msg"]),
-        )
-        for fault in error.errors()
-    ]
+    faults = [_fault_of(fault) for fault in error.errors()]
     detail = "; ".join(f"{fault.field}: received {fault.received}, {fault.problem}" for fault in faults)
     return problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, faults)
+
+
+def _fault_of(fault: dict[str, Any]) -> FieldFault:
+    if fault["type"] == "json_invalid":
+        place, reason = fault["loc"][-1], fault.get("ctx", {}).get("error", "not JSON")
+        return FieldFault(field="body", received=f"broken JSON at character {place}", problem=str(reason))
+    field = ".".join(str(part) for part in fault["loc"] if part != "body") or "body"
+    received = repr(fault.get("input"))[:_SHOWN_CHARACTERS]
+    return FieldFault(field=field[:_SHOWN_CHARACTERS], received=received, problem=str(fault["msg"]))
 
 
 async def _on_http_error(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise TypeError("registered for HTTPException only") from error
-    return problem(HTTPStatus(error.status_code), str(error.detail))
+    return problem(HTTPStatus(error.status_code), str(error.detail), headers=error.headers)
 
 
 async def _on_surprise(request: Request, error: Exception) -> JSONResponse:

@@ -36,7 +36,9 @@ class PredictRequest(BaseModel):
     horizon_days: int = Field(
         DEFAULT_HORIZON_DAYS, ge=MIN_HORIZON_DAYS, le=MAX_HORIZON_DAYS, strict=True, description="Days ahead."
     )
-    level: float = Field(DEFAULT_LEVEL, ge=MIN_LEVEL, le=MAX_LEVEL, description="Level of the confidence interval.")
+    level: float = Field(
+        DEFAULT_LEVEL, ge=MIN_LEVEL, le=MAX_LEVEL, strict=True, description="Level of the confidence interval."
+    )
 
 
 class ConfidenceInterval(BaseModel):

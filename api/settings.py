@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from aegis_yield.domain.errors import RequestError
 
 DEFAULT_PORT = 5000
 
@@ -20,3 +22,19 @@ class ServiceSettings(BaseSettings):
     data: Path | None = Field(None, description="Dataset folder; default as on the command line.")
     model: Path | None = Field(None, description="Bundle; default as on the command line.")
     max_body_bytes: int = Field(1_000_000, ge=1_000, description="Larger request bodies are refused.")
+
+
+def read_settings() -> ServiceSettings:
+    """Read the settings from the environment.
+
+    Raises
+    ------
+    RequestError
+        If a variable is out of bounds; the error names it.
+    """
+    try:
+        return ServiceSettings()
+    except ValidationError as error:
+        fault = error.errors()[0]
+        name = "AEGIS_" + "_".join(str(part) for part in fault["loc"]).upper()
+        raise RequestError(name, fault["input"], f"what the service can use ({fault['msg']})") from error

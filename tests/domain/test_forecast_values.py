@@ -15,10 +15,10 @@ from aegis_yield.domain.forecast import (
     levels_for,
 )
 
-DESIGN_COLUMNS = (
-    ["strategy_id", "origin", "horizon_days", "apy", "volatility"]
-    + ["q025", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "q975"]
-)  # fmt: skip
+DESIGN_COLUMNS = [
+    "strategy_id", "origin", "horizon_days", "apy", "volatility",
+    "q025", "q05", "q10", "q25", "q50", "q75", "q90", "q95", "q975",
+]  # fmt: skip
 
 
 def forecasts(levels: tuple[float, ...] = QUANTILE_LEVELS, **changes: np.ndarray) -> Forecasts:

@@ -98,6 +98,6 @@ def test_targets_are_the_outcomes_of_the_days_after_each_row(source: BatchSource
 
 def test_the_longest_horizons_of_a_market_have_outcomes(windows: WindowSet) -> None:
     rows = np.flatnonzero(windows.eligible & (windows.max_horizon >= 1))
-    targets = BatchSource(windows, view=None).targets(rows, windows.max_horizon[rows])  # type: ignore[arg-type]
+    targets = BatchSource(windows, view=None).targets(rows, windows.max_horizon[rows])
     assert np.isfinite(targets.apy).all()
     assert np.isfinite(targets.volatility).all()

@@ -85,7 +85,7 @@ def test_another_seed_or_stream_gives_another_network(
 def test_the_global_generator_decides_nothing(make_trainer: MakeTrainer, silent: Any) -> None:
     first = trained(make_trainer(1), silent)
     torch.manual_seed(99)
-    np.random.seed(99)  # noqa: NPY002
+    np.random.seed(99)
     assert same(first.network, trained(make_trainer(1), silent).network)
 
 

@@ -38,8 +38,8 @@ class TrainingPlan:
     seed: int = 0
     members: int = 3
     recipe: str = "anchored"
-    learning_rate: float = 2.5e-3
-    learning_rate_decay: float = 0.6
+    learning_rate: float = 1.6e-3
+    learning_rate_decay: float = 0.7
     weight_decay: float = 1e-4
     patience: int = 2
 

@@ -32,9 +32,11 @@ def load_names(path: Path | None = None) -> StrategyNames:
         content = tomllib.loads(chosen.read_text())
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{chosen}: cannot be read as a TOML file of strategy names: {error}") from error
-    aliases = content.get("aliases", {})
-    defaults = content.get("defaults", {}).get("strategies", [])
-    texts = [*aliases, *aliases.values(), *defaults]
-    if not all(isinstance(text, str) for text in texts):
-        raise DataError(f"{chosen}: aliases and defaults must be text, received {texts!r}")
+    aliases, default_section = content.get("aliases", {}), content.get("defaults", {})
+    if not isinstance(aliases, dict) or not isinstance(default_section, dict):
+        raise DataError(f"{chosen}: [aliases] and [defaults] must be tables, see configs/strategies.toml")
+    defaults = default_section.get("strategies", [])
+    if not isinstance(defaults, list) or not all(isinstance(text, str) for text in [*aliases.values(), *defaults]):
+        received = [*aliases.values(), defaults]
+        raise DataError(f"{chosen}: aliases must be text and defaults a list of text, received {received!r}")
     return StrategyNames({alias.lower(): target for alias, target in aliases.items()}, tuple(defaults))

@@ -279,7 +279,9 @@ class Forecaster:
             raise TypeError("dates were validated on reading")
         recent = own.filter(pl.col("date") > newest - dt.timedelta(days=60)).height
         if recent >= ELIGIBILITY_MIN_ROWS:
-            return f"{strategy}: no row since {newest}, it seems to have ended; ask for it by name to forecast it anyway"
+            return (
+                f"{strategy}: no row since {newest}, it seems to have ended; ask for it by name to forecast it anyway"
+            )
         return (
             f"{strategy}: too little history, received {recent} rows in the 60 days to {newest}, needed are 30; "
             "wait for more rows or collect its past"

@@ -213,7 +213,9 @@ def _translate(frame: pl.DataFrame, cases: pl.DataFrame, keys: tuple[str, ...], 
 
 
 def _duplicates(frame: pl.DataFrame, keys: tuple[str, ...]) -> list[TableFault]:
-    # Unknown keys are faults of their own, not duplicates of one another.
+    # Absent and unknown keys are faults of their own, not duplicates of one another.
+    if any(key not in frame.columns for key in keys):
+        return []
     twice = pl.struct(keys).is_duplicated() & pl.all_horizontal(pl.col(keys).is_not_null())
     rows = frame.select(twice.alias("twice"))["twice"].arg_true().to_list()
     if not rows:
