@@ -22,13 +22,11 @@ from aegis_yield.models.scaling import FeatureScaler
 from aegis_yield.models.torch_runtime import torch
 from aegis_yield.models.training import EpochReport
 from aegis_yield.models.volatility import VolatilityMap
-from aegis_yield.pipelines.datasets import simulated_dataset
 from aegis_yield.preprocessing.features import FEATURE_NAMES, WINDOW_DAYS
 from aegis_yield.preprocessing.origins import HISTORY_DAYS, ModelInputs
 from aegis_yield.preprocessing.panel import Panel, build_panel
 from aegis_yield.preprocessing.splits import TimeSplit, split_time
 from aegis_yield.preprocessing.windows import WindowSet, build_windows
-from aegis_yield.simulation import MarketSpec
 
 N_FEATURES = len(FEATURE_NAMES)
 
@@ -53,13 +51,8 @@ def silent() -> Silent:
 
 
 @pytest.fixture(scope="session")
-def market() -> Dataset:
-    return simulated_dataset(MarketSpec(n_strategies=12, n_days=400))
-
-
-@pytest.fixture(scope="session")
-def panel(market: Dataset) -> Panel:
-    return build_panel(market)
+def panel(small_market: Dataset) -> Panel:
+    return build_panel(small_market)
 
 
 @pytest.fixture(scope="session")

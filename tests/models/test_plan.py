@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ def test_other_batch_sizes_scale_it_by_the_square_root(batch_size: int, factor: 
 def test_the_learning_rate_falls_by_the_decay_every_epoch() -> None:
     plan = TrainingPlan(learning_rate_decay=0.7)
     rates = [plan.learning_rate_at(epoch) for epoch in range(5)]
-    assert [b / a for a, b in zip(rates, rates[1:], strict=False)] == pytest.approx([0.7] * 4)
+    assert [b / a for a, b in pairwise(rates)] == pytest.approx([0.7] * 4)
 
 
 @pytest.mark.parametrize(

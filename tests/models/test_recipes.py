@@ -148,12 +148,12 @@ def test_the_textbook_reading_inverts_the_standardisation(targets: Targets) -> N
     assert (recipe.read(z - 1e3, targets.anchor, targets.scale).volatility == 0.0).all()
 
 
-def test_the_textbook_inputs_are_the_raw_levels(market: Dataset, panel: Panel, windows: WindowSet) -> None:
+def test_the_textbook_inputs_are_the_raw_levels(small_market: Dataset, panel: Panel, windows: WindowSet) -> None:
     rows = np.flatnonzero(windows.eligible & (np.abs(windows.apy[: len(windows.day)]) < 2.0))[::37]
     levels = TextbookRecipe(0.0, 1.0, 0.0, 1.0).inputs(windows.features[rows])
     np.testing.assert_allclose(levels[:, 0], windows.apy[rows], rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(levels[:, 1], windows.scale[rows], rtol=1e-4)
-    keyed = market.yields.with_columns(key=pl.col("strategy_id") + pl.col("date").cast(pl.String))
+    keyed = small_market.yields.with_columns(key=pl.col("strategy_id") + pl.col("date").cast(pl.String))
     tvl = dict(keyed.drop_nulls("tvl_usd").select("key", "tvl_usd").iter_rows())
     names = [f"{panel.strategy_ids[windows.strategy[r]]}{to_date(windows.day[r])}" for r in rows]
     known = [(tvl[name], level) for name, level in zip(names, levels[:, 2], strict=True) if name in tvl]
@@ -161,17 +161,17 @@ def test_the_textbook_inputs_are_the_raw_levels(market: Dataset, panel: Panel, w
     np.testing.assert_allclose(*np.array(known).T, rtol=1e-4)
 
 
-def test_the_textbook_gas_price_is_the_days_own(market: Dataset, windows: WindowSet) -> None:
+def test_the_textbook_gas_price_is_the_days_own(small_market: Dataset, windows: WindowSet) -> None:
     rows = np.flatnonzero(windows.eligible)[::37]
-    gas = dict(market.market.select("date", "gas_gwei").iter_rows())
+    gas = dict(small_market.market.select("date", "gas_gwei").iter_rows())
     expected = [gas[to_date(day)] for day in windows.day[rows]]
     levels = TextbookRecipe(0.0, 1.0, 0.0, 1.0).inputs(windows.features[rows])
     np.testing.assert_allclose(levels[:, 3], expected, rtol=1e-4)
 
 
-def test_the_textbook_ether_volatility_is_that_of_thirty_days(market: Dataset, windows: WindowSet) -> None:
+def test_the_textbook_ether_volatility_is_that_of_thirty_days(small_market: Dataset, windows: WindowSet) -> None:
     row = int(np.flatnonzero(windows.eligible)[-1])
-    prices = market.market.filter(pl.col("date") <= to_date(windows.day[row]))["eth_price"].to_numpy()[-31:]
+    prices = small_market.market.filter(pl.col("date") <= to_date(windows.day[row]))["eth_price"].to_numpy()[-31:]
     expected = np.sqrt(365.0 * np.mean(np.diff(np.log(prices)) ** 2))
     level = TextbookRecipe(0.0, 1.0, 0.0, 1.0).inputs(windows.features[row])[4]
     assert level == pytest.approx(expected, rel=1e-4)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +171,7 @@ def test_the_learning_rate_starts_each_epoch_as_planned_and_falls(make_trainer: 
     for epoch in (1, 2):
         rates = log.rates[epoch]
         assert rates[0] == pytest.approx(PLAN.learning_rate_at(epoch))
-        assert all(PLAN.learning_rate_at(epoch + 1) < b < a for a, b in zip(rates, rates[1:], strict=False))
+        assert all(PLAN.learning_rate_at(epoch + 1) < b < a for a, b in pairwise(rates))
 
 
 def test_the_first_epoch_warms_up(make_trainer: MakeTrainer) -> None:

@@ -26,6 +26,7 @@ def evaluate(
     end: Annotated[str | None, typer.Option(help="Last origin. Default: the last whose outcome is known.")] = None,
     every: Annotated[int, typer.Option(help="Days between origins.")] = 7,
     horizon: HorizonOption = 7,
+    against: Annotated[list[Path] | None, typer.Option(help="Other bundles to race on the same origins.")] = None,
     forecasts: Annotated[Path | None, typer.Option(help="Write all forecasts to this Parquet file.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all scores to this JSON file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Report with pictures.")] = Path("reports/evaluation.html"),
@@ -38,6 +39,8 @@ def evaluate(
 
       aegis evaluate --model models/lstm_v1.pth --data data/processed --start 2025-01-01 --end 2025-09-20
       --every 7 --horizon 7 --forecasts forecasts.parquet --json scores.json
+
+      aegis evaluate --model models/lstm_v2.pth --against models/lstm_v1.pth
     """
     from aegis_yield.cli.progress import StepDisplay
     from aegis_yield.models.bundle import load_bundle
@@ -54,6 +57,7 @@ def evaluate(
         end=parse_date("end", end),
         every_days=every,
         horizon_days=horizon,
+        rivals={_label(path): load_bundle(path) for path in against or ()},
     )
     with StepDisplay(notes, "origins") as display:
         result = run(order, display)
@@ -64,6 +68,10 @@ def evaluate(
     if html is not None:
         with StepDisplay(notes, "other horizons") as display:
             _write_page(result, order, html, lambda other: run(other, display))
+
+
+def _label(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}" if path.parent.name else path.stem
 
 
 def _say_caveats(scores: dict[str, Any]) -> None:

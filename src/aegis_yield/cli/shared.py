@@ -16,7 +16,7 @@ from aegis_yield.domain.errors import AegisError
 EXIT_FAILURE: Final = 1
 EXIT_INTERRUPTED: Final = 130
 
-LIST_OPTIONS: Final = ("--strategies",)
+LIST_OPTIONS: Final = ("--strategies", "--against")
 """Options that take several values after one another: ``--strategies aave lido delta``."""
 
 PIPE_WIDTH: Final = 200

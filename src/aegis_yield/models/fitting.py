@@ -23,11 +23,12 @@ from aegis_yield.domain.errors import TrainingError
 from aegis_yield.domain.limits import DEFAULT_HORIZON_DAYS
 from aegis_yield.models.batches import BatchSource, fit_scaler
 from aegis_yield.models.calibration import HORIZON_GRID, ScorePool, scores_of
-from aegis_yield.models.lstm import LstmModel, Weights
+from aegis_yield.models.lstm import LstmModel, Weights, build_network
 from aegis_yield.models.network import Architecture
 from aegis_yield.models.plan import TrainingPlan
 from aegis_yield.models.recipes import AnchoredRecipe, Recipe, TextbookRecipe
 from aegis_yield.models.scaling import FeatureScaler
+from aegis_yield.models.torch_runtime import torch
 from aegis_yield.models.training import Job, MemberState, MemberTrainer, Observer
 from aegis_yield.models.validation import relative_crps, rows_as_inputs, rows_as_keys
 from aegis_yield.models.volatility import VolatilityDesign, VolatilityMap, fit_volatility_map
@@ -54,6 +55,8 @@ class FittedModel:
         The scouts' conformal scores on the calibration block.
     epochs : int
         Epochs each final was trained for.
+    validation_score : float
+        Mean of the scouts' best validation scores.
     curves : dict of str to list of float
         Loss and validation score of every network, an entry an epoch.
     interrupted : bool
@@ -63,6 +66,7 @@ class FittedModel:
     model: LstmModel
     scores: ScorePool
     epochs: int
+    validation_score: float
     curves: dict[str, list[float]]
     interrupted: bool
 
@@ -148,16 +152,29 @@ class FittingSession:
 
     def _validator(self) -> Callable[[Weights], float]:
         first, last = self.split.train_end, self.split.validation_end
+        if self.plan.recipe == "textbook":
+            return lambda weights: self._validation_loss(weights, first, last)
+        return lambda weights: relative_crps(self._model((weights,)), self.data, first, last)
 
-        def score(weights: Weights) -> float:
-            return relative_crps(self._model((weights,)), self.data, first, last)
+    def _validation_loss(self, weights: Weights, first_day: int, last_day: int) -> float:
+        """Return the recipe's own loss on the validation block: how the textbook stops."""
+        rows = self.data.origins_between(first_day, last_day)
+        horizons = np.minimum(self.data.horizon_limit(rows, last_day), DEFAULT_HORIZON_DAYS)
+        network = build_network(self._architecture, weights)
+        with torch.inference_mode():
+            return float(
+                self.recipe.loss(network(self.source.windows(rows, horizons)), self.source.targets(rows, horizons))
+            )
 
-        return score
+    @property
+    def _architecture(self) -> Architecture:
+        return Architecture(n_inputs=self.source.view.shape[1] + 1)
 
     def _assemble(self, interrupted: bool) -> FittedModel:
-        states = [*self.progress.done, *([self.progress.current] if self.progress.current else [])]
-        states = [state for state in states if state.epoch]
-        scouts, finals = states[: self.n_scouts], states[self.n_scouts :]
+        done, current = self.progress.done, self.progress.current
+        scouts, finals = done[: self.n_scouts], done[self.n_scouts :]
+        if current is not None and current.epoch and len(done) < self.n_scouts:
+            scouts = [*scouts, current]  # an unfinished scout's best is validated; an unfinished final is not
         if not scouts:
             raise TrainingError("interrupted before the first epoch ended: nothing was learned and nothing written")
         scout_model = self._model(tuple(state.best for state in scouts))
@@ -170,7 +187,8 @@ class FittingSession:
             for i, state in enumerate(group)
         }
         curves |= {f"scout {i + 1} validation": state.scores for i, state in enumerate(scouts)}
-        return FittedModel(model, scores, self._best_epochs(scouts), curves, interrupted)
+        validation = float(np.mean([state.best_score for state in scouts]))
+        return FittedModel(model, scores, self._best_epochs(scouts), validation, curves, interrupted)
 
     def _calibrate(self, scouts: LstmModel) -> tuple[ScorePool, VolatilityMap]:
         first, last = self.split.validation_end, self.split.calibration_end
@@ -200,8 +218,9 @@ class FittingSession:
         return rows[np.argsort(self.data.day[rows], kind="stable")][::step]
 
     def _model(self, members: tuple[Weights, ...], volatility_map: VolatilityMap | None = None) -> LstmModel:
-        architecture = Architecture(n_inputs=self.source.view.shape[1] + 1)
-        return LstmModel(architecture, self.recipe, self.scaler, members, volatility_map or VolatilityMap.identity())
+        return LstmModel(
+            self._architecture, self.recipe, self.scaler, members, volatility_map or VolatilityMap.identity()
+        )
 
     def _fit_recipe(self, rows: IntArray) -> Recipe:
         if self.plan.recipe == "anchored":

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
@@ -42,6 +42,8 @@ class EvaluationOrder:
         Days ahead.
     peers : sequence of LocationScaleModel
         Further forecasters to race on the same origins.
+    rivals : mapping of str to Bundle
+        Other bundles to race, by their name in tables.
     """
 
     dataset: Dataset
@@ -51,6 +53,7 @@ class EvaluationOrder:
     every_days: int = DEFAULT_EVERY_DAYS
     horizon_days: int = DEFAULT_HORIZON_DAYS
     peers: Sequence[LocationScaleModel] = ()
+    rivals: Mapping[str, Bundle] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse impossible orders."""
@@ -165,11 +168,14 @@ def _nothing_to_forecast(order: EvaluationOrder) -> DataError:
 
 
 def _contenders(order: EvaluationOrder) -> list[Contender]:
-    # The bundle learned from rows up to its data's end: only later origins may add to its scores.
-    learns_from = to_day(dt.date.fromisoformat(order.bundle.data_end))
-    own = Contender(order.bundle.model, order.bundle.calibrator, learns_from)
     baselines: list[LocationScaleModel] = [LastValue(), MovingMean(), Ewma()]
-    return [own, *(fresh(model) for model in [*baselines, *order.peers])]
+    rivals = [_contender(bundle, label) for label, bundle in order.rivals.items()]
+    return [_contender(order.bundle), *(fresh(model) for model in baselines), *rivals, *map(fresh, order.peers)]
+
+
+def _contender(bundle: Bundle, label: str = "") -> Contender:
+    # The bundle learned from rows up to its data's end: only later origins may add to its scores.
+    return Contender(bundle.model, bundle.calibrator, to_day(dt.date.fromisoformat(bundle.data_end)), label)
 
 
 def _share_forecast(panel: Panel, course: Course, walk: Walk) -> float:

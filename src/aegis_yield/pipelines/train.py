@@ -166,6 +166,7 @@ def _provenance(
             "calibration_end": to_date(split.calibration_end).isoformat(),
         },
         "epochs": fitted.epochs,
+        "metrics": {"validation_score": round(fitted.validation_score, 6)},
         "interrupted": fitted.interrupted,
         "n_scores": len(fitted.scores),
         "curves": {name: [round(value, 6) for value in curve] for name, curve in fitted.curves.items()},

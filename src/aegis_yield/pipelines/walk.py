@@ -31,11 +31,19 @@ class Contender:
         With whatever scores it brings along.
     learns_from_day : int
         Origins before this day leave no score: the model was trained on them.
+    label : str
+        Name in tables, where the model's own would not tell contenders apart.
     """
 
     model: LocationScaleModel
     calibrator: Calibrator
     learns_from_day: int = 0
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name in tables."""
+        return self.label or self.model.name
 
 
 @dataclass(frozen=True)
@@ -143,7 +151,7 @@ class _Runner:
 
     def walk(self) -> Walk:
         return Walk(
-            name=self._contender.model.name,
+            name=self._contender.name,
             forecasts=Forecasts.joined(self._kept, self._horizon, QUANTILE_LEVELS),
             actual_apy=np.concatenate([*self._apy, np.empty(0)]),
             actual_volatility=np.concatenate([*self._volatility, np.empty(0)]),

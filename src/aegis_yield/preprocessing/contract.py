@@ -64,6 +64,7 @@ def validate(table: str, frame: pl.DataFrame, today: dt.date | None = None) -> p
     if frame.height == 0:
         faults.append(TableFault("(table)", "at least one row is needed, received an empty table"))
     faults += _rule_faults(table, typed, today, lost)
+    faults += _duplicate_faults(typed, KEYS[table])
     faults += _order_faults(table, typed)
     if faults:
         raise TableFaultsError(table, faults)
@@ -149,7 +150,7 @@ def _rule_faults(table: str, frame: pl.DataFrame, today: dt.date, lost: _LostRow
             warnings.simplefilter("ignore")  # Pandera's own notices are not about the user's table
             _schema(table, today).validate(frame, lazy=True)
     except SchemaErrors as errors:
-        return _translate(frame, errors.failure_cases, KEYS[table], lost)
+        return _translate(frame, errors.failure_cases, lost)
     return []
 
 
@@ -184,17 +185,16 @@ def _schema(table: str, today: dt.date) -> Any:
             columns[name] = pa.Column(pl.Float64, nullable=True, required=False, checks=checks)
         columns["is_outlier"] = pa.Column(pl.Boolean, nullable=True, required=False)
         columns["source"] = pa.Column(pl.String, nullable=True, required=False)
-    return pa.DataFrameSchema(columns, unique=list(KEYS[table]))
+    return pa.DataFrameSchema(columns)
 
 
 _RULES: Final = {
     "not_nullable": "must not be null",
     "column_in_dataframe": "column is missing",
-    "multiple_fields_uniqueness": "must be unique",
 }
 
 
-def _translate(frame: pl.DataFrame, cases: pl.DataFrame, keys: tuple[str, ...], lost: _LostRows) -> list[TableFault]:
+def _translate(frame: pl.DataFrame, cases: pl.DataFrame, lost: _LostRows) -> list[TableFault]:
     faults = []
     for (column, check), group in cases.group_by("column", "check", maintain_order=True):
         rule = _RULES.get(str(check), str(check))
@@ -203,8 +203,6 @@ def _translate(frame: pl.DataFrame, cases: pl.DataFrame, keys: tuple[str, ...], 
                 TableFault(str(name), f"{rule} (received: {', '.join(frame.columns)})")
                 for name in group["failure_case"]
             ]
-        elif check == "multiple_fields_uniqueness":
-            faults += _duplicates(frame, keys)
         else:
             found = set(group["index"].drop_nulls().to_list()) - lost.get(str(column), set())
             if found:
@@ -212,7 +210,7 @@ def _translate(frame: pl.DataFrame, cases: pl.DataFrame, keys: tuple[str, ...], 
     return faults
 
 
-def _duplicates(frame: pl.DataFrame, keys: tuple[str, ...]) -> list[TableFault]:
+def _duplicate_faults(frame: pl.DataFrame, keys: tuple[str, ...]) -> list[TableFault]:
     # Absent and unknown keys are faults of their own, not duplicates of one another.
     if any(key not in frame.columns for key in keys):
         return []

@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.stats import laplace
+
+from aegis_yield.domain.categories import CATEGORIES, CATEGORY_CODE, NEVER_NEGATIVE
+from aegis_yield.domain.forecast import QUANTILE_LEVELS, ForecastKeys, Forecasts
+from aegis_yield.domain.targets import GROWTH_FLOOR
+from aegis_yield.models.calibration import (
+    BORROWED_WEIGHT,
+    HORIZON_BANDWIDTH,
+    MAX_ABS_SCORE,
+    Calibrator,
+    LocationScale,
+    ScorePool,
+    laplace_quantiles,
+    scores_of,
+    weighted_quantiles,
+)
+
+TODAY = 20_000
+STAKING, LENDING, OTHER = (CATEGORY_CODE[name] for name in ("staking", "lending", "other"))
+LEVELS = np.array(QUANTILE_LEVELS)
+samples = st.lists(st.floats(-50, 50), min_size=1, max_size=60)
+
+
+def pool_of(
+    score: np.ndarray | list[float], category: int = STAKING, horizon: int = 7, known_day: int = TODAY
+) -> ScorePool:
+    n = len(score)
+    columns = (np.full(n, value, dtype=np.int32) for value in (category, horizon, known_day))
+    return ScorePool(np.asarray(score, dtype=np.float32), *columns)
+
+
+def keys_of(n: int, category: int = STAKING, today: int = TODAY) -> ForecastKeys:
+    origin = np.full(n, today).astype("datetime64[D]")
+    return ForecastKeys(np.arange(n).astype(str), origin, np.full(n, category))
+
+
+def score_quantiles(
+    calibrator: Calibrator, category: int = STAKING, horizon: int = 7, levels: tuple[float, ...] = QUANTILE_LEVELS
+) -> np.ndarray:
+    """The quantiles of a forecast of 100 with spread 1: far from every floor."""
+    raw = LocationScale(np.full(1, 100.0), np.ones(1), np.ones(1))
+    return calibrator.forecasts(raw, keys_of(1, category), horizon, levels).quantiles[0] - 100.0
+
+
+def width(quantiles: np.ndarray) -> float:
+    return float(quantiles[QUANTILE_LEVELS.index(0.95)] - quantiles[QUANTILE_LEVELS.index(0.05)])
+
+
+def laplace_pool(n: int, scale: float = 1.0, seed: int = 0, **where: int) -> ScorePool:
+    return pool_of(np.random.default_rng(seed).laplace(scale=scale, size=n), **where)
+
+
+@given(values=samples, levels=arrays(float, 7, elements=st.floats(0, 1)))
+def test_equal_weights_are_hazens_rule(values: list[float], levels: np.ndarray) -> None:
+    found = weighted_quantiles(np.array(values), np.full(len(values), 0.3), levels)
+    np.testing.assert_allclose(found, np.quantile(values, levels, method="hazen"), atol=1e-9)
+
+
+@given(data=st.data(), values=samples)
+def test_quantiles_rise_with_the_level_and_stay_within_the_sample(data: st.DataObject, values: list[float]) -> None:
+    weights = data.draw(arrays(float, len(values), elements=st.floats(1e-6, 1e3)))
+    found = weighted_quantiles(np.array(values), weights, np.linspace(0, 1, 30))
+    assert (np.diff(found) >= 0).all()
+    assert min(values) <= found[0]
+    assert found[-1] <= max(values)
+
+
+@given(data=st.data(), values=st.lists(st.floats(-50, 50), min_size=1, max_size=20, unique=True))
+def test_a_whole_weight_is_a_repetition(data: st.DataObject, values: list[float]) -> None:
+    weights = data.draw(arrays(int, len(values), elements=st.integers(1, 9)))
+    ordered, count = np.sort(values), weights[np.argsort(values)]
+    middle = (np.cumsum(count) - count / 2) / count.sum()  # of each value's run of repetitions
+    repeated = np.quantile(np.repeat(ordered, count), middle, method="hazen")
+    np.testing.assert_allclose(repeated, ordered, atol=1e-9)
+    np.testing.assert_allclose(weighted_quantiles(np.array(values), weights * 0.7, middle), repeated, atol=1e-9)
+
+
+def test_laplace_quantiles_are_those_of_scipy() -> None:
+    levels = np.linspace(0.001, 0.999, 99)
+    np.testing.assert_allclose(laplace_quantiles(levels), laplace.ppf(levels), atol=1e-12)
+
+
+def test_an_empty_pool_falls_back_to_laplace() -> None:
+    raw = LocationScale(np.array([0.5, 0.7]), np.array([0.01, 0.02]), np.ones(2))
+    found = Calibrator(ScorePool.empty()).forecasts(raw, keys_of(2), 7, QUANTILE_LEVELS).quantiles
+    expected = [laplace.ppf(LEVELS, loc, scale) for loc, scale in zip(raw.location, raw.scale, strict=True)]
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_scores_are_errors_over_spreads_known_a_horizon_later() -> None:
+    raw = LocationScale(np.array([0.05, 0.05, 0.05]), np.array([0.01, 0.02, 0.01]), np.ones(3))
+    pool = scores_of(raw, keys_of(3, LENDING), np.array([0.07, np.nan, 0.04]), 14)
+    np.testing.assert_allclose(pool.score, [2.0, -1.0], rtol=1e-6)
+    assert pool.known_day.tolist() == [TODAY + 14] * 2
+    assert pool.horizon_days.tolist() == [14, 14]
+    assert pool.category.tolist() == [LENDING] * 2
+
+
+def test_a_score_is_bounded() -> None:
+    raw = LocationScale(np.zeros(2), np.full(2, 1e-6), np.ones(2))
+    assert scores_of(raw, keys_of(2), np.array([50.0, -50.0]), 1).score.tolist() == [MAX_ABS_SCORE, -MAX_ABS_SCORE]
+
+
+@pytest.mark.parametrize("level", [0.8, 0.9, 0.95])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_fresh_draws_are_covered_at_the_level(level: float, seed: int) -> None:
+    n, n_fresh = 4_000, 20_000
+    low, high = (1 - level) / 2, (1 + level) / 2
+    rng = np.random.default_rng(seed)
+    ends = score_quantiles(Calibrator(pool_of(rng.standard_t(3, n))), levels=(low, high))
+    fresh = rng.standard_t(3, n_fresh)
+    covered = np.mean((fresh >= ends[0]) & (fresh <= ends[1]))
+    assert abs(covered - level) < 4 * np.sqrt(level * (1 - level) * (1 / n + 1 / n_fresh))
+
+
+def walk_coverage(calibrator: Calibrator, scale_on: np.ndarray, n: int = 40, horizon: int = 7) -> np.ndarray:
+    """Forecast every day, learn each outcome when it is known; return the share inside the 90 % interval."""
+    rng, covered, waiting = np.random.default_rng(4), [], {}
+    for day, scale in enumerate(scale_on):
+        calibrator = calibrator.updated(waiting.pop(day, ScorePool.empty()))
+        raw = LocationScale(np.full(n, 100.0), np.ones(n), np.ones(n))
+        low, high = calibrator.forecasts(raw, keys_of(n, today=day), horizon, QUANTILE_LEVELS).interval(0.9)
+        actual = 100.0 + rng.laplace(scale=scale, size=n)
+        covered.append(np.mean((actual >= low) & (actual <= high)))
+        waiting[day + horizon] = scores_of(raw, keys_of(n, today=day), actual, horizon)
+    return np.array(covered)
+
+
+def test_coverage_recovers_some_halflives_after_a_shift() -> None:
+    halflife, shift, n_days = 10, 100, 200
+    scale_on = np.where(np.arange(n_days) < shift, 1.0, 3.0)
+    adapting = walk_coverage(Calibrator(ScorePool.empty(), halflife_days=halflife), scale_on)
+    assert adapting[50:shift].mean() == pytest.approx(0.9, abs=0.02)
+    assert adapting[shift : shift + 7].mean() < 0.65
+    assert adapting[shift + 6 * halflife :].mean() == pytest.approx(0.9, abs=0.03)
+    frozen = walk_coverage(Calibrator(ScorePool.empty(), halflife_days=1e9), scale_on)
+    assert frozen[shift + 6 * halflife :].mean() < 0.85
+
+
+@settings(deadline=None)
+@given(data=st.data(), n=st.integers(1, 50), n_past=st.sampled_from([0, 1, 80]))
+def test_outcomes_not_yet_known_change_nothing(data: st.DataObject, n: int, n_past: int) -> None:
+    scores = data.draw(arrays(np.float32, n, elements=st.floats(-1e4, 1e4, width=32)))
+    later = pool_of(scores, data.draw(st.sampled_from([STAKING, OTHER])), 7, TODAY + data.draw(st.integers(1, 99)))
+    calibrator = Calibrator(laplace_pool(n_past))
+    assert np.array_equal(score_quantiles(calibrator), score_quantiles(calibrator.updated(later)))
+
+
+def test_outcomes_known_today_count() -> None:
+    calibrator = Calibrator(laplace_pool(80, known_day=TODAY - 1))
+    with_today = calibrator.updated(laplace_pool(80, scale=9.0, known_day=TODAY))
+    assert width(score_quantiles(with_today)) > 1.5 * width(score_quantiles(calibrator))
+
+
+def test_a_score_aged_one_halflife_counts_half() -> None:
+    pool = pool_of([0.0], OTHER).extended(pool_of([1.0], OTHER, known_day=TODAY - 20))
+    found = score_quantiles(Calibrator(pool, halflife_days=20.0), levels=(1 / 3, 7 / 12, 5 / 6))
+    np.testing.assert_allclose(found, [0.0, 0.5, 1.0], atol=1e-9)  # mid-points of steps of weight 1 and 1/2
+
+
+def test_a_score_of_another_horizon_counts_by_its_distance() -> None:
+    weight = np.exp(-0.5 * (np.log(14 / 7) / HORIZON_BANDWIDTH) ** 2)
+    pool = pool_of([0.0], OTHER, 7).extended(pool_of([1.0], OTHER, 14))
+    middles = (0.5 / (1 + weight), (1 + weight / 2) / (1 + weight))
+    np.testing.assert_allclose(score_quantiles(Calibrator(pool), levels=middles), [0.0, 1.0], atol=1e-9)
+
+
+def test_each_horizon_has_its_own_shape() -> None:
+    calibrator = Calibrator(laplace_pool(500, 1.0, horizon=1).extended(laplace_pool(500, 4.0, horizon=30)))
+    short, long = (width(score_quantiles(calibrator, horizon=h)) for h in (1, 30))
+    assert long / short == pytest.approx(4.0, rel=0.05)
+
+
+@pytest.mark.parametrize("where", [{"known_day": TODAY - 9_000}, {"horizon": 30}])
+def test_far_scores_are_better_than_none(where: dict[str, int]) -> None:
+    pool = laplace_pool(300, 2.5, **where)
+    found = score_quantiles(Calibrator(pool), horizon=1)
+    np.testing.assert_allclose(found, np.quantile(pool.score, LEVELS, method="hazen"), atol=1e-5)
+
+
+def test_a_small_category_borrows_from_the_others() -> None:
+    few = max(1, int(BORROWED_WEIGHT / 10))
+    others = laplace_pool(1_000, 5.0, category=OTHER)
+    small = Calibrator(others.extended(pool_of([0.0] * few)))
+    assert width(score_quantiles(small)) > 0.5 * width(score_quantiles(Calibrator(others)))
+
+
+def test_a_large_category_goes_its_own_way() -> None:
+    n = int(100 * BORROWED_WEIGHT)
+    own = laplace_pool(n, 1.0)
+    both = Calibrator(own.extended(laplace_pool(n, 20.0, seed=1, category=OTHER)))
+    assert width(score_quantiles(both)) == pytest.approx(width(score_quantiles(Calibrator(own))), rel=0.15)
+
+
+def test_borrowing_weighs_as_much_as_so_many_fresh_scores() -> None:
+    """Own scores at 0 and others at 1: the step lies where the weights say."""
+    n_own, n_others = 40, 160
+    calibrator = Calibrator(pool_of([0.0] * n_own).extended(pool_of([1.0] * n_others, OTHER)))
+    share = (n_own + BORROWED_WEIGHT * n_own / (n_own + n_others)) / (n_own + BORROWED_WEIGHT)
+    below, above = score_quantiles(calibrator, levels=(share - 0.02, share + 0.02))
+    assert (below, above) == (pytest.approx(0.0, abs=1e-9), pytest.approx(1.0, abs=1e-9))
+
+
+def test_an_unseen_category_gets_the_scores_of_all() -> None:
+    pool = laplace_pool(200, 1.0).extended(laplace_pool(300, 5.0, category=OTHER))
+    found = score_quantiles(Calibrator(pool), LENDING)
+    np.testing.assert_allclose(found, np.quantile(pool.score, LEVELS, method="hazen"), atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CATEGORIES)
+def test_only_what_can_lose_may_be_forecast_to_lose(name: str) -> None:
+    raw = LocationScale(np.array([-0.01, 0.01, 0.01]), np.array([0.01, 0.02, 3.0]), np.ones(3))
+    made = Calibrator(laplace_pool(100)).forecasts(raw, keys_of(3, CATEGORY_CODE[name]), 7, QUANTILE_LEVELS)
+    least = 0.0 if name in NEVER_NEGATIVE else GROWTH_FLOOR - 1.0
+    assert made.quantiles.min() == least
+    assert made.apy.min() == (0.0 if name in NEVER_NEGATIVE else -0.01)
+
+
+@settings(deadline=None)
+@given(data=st.data(), n=st.integers(0, 12), n_scores=st.integers(0, 40), horizon=st.integers(1, 30))
+def test_quantiles_never_cross(data: st.DataObject, n: int, n_scores: int, horizon: int) -> None:
+    rng = np.random.default_rng(data.draw(st.integers(0, 999)))
+    size = data.draw(st.floats(1e-6, 1e4))
+    pool = ScorePool(
+        np.clip(size * rng.standard_t(1, n_scores), -MAX_ABS_SCORE, MAX_ABS_SCORE).astype(np.float32),
+        rng.integers(0, len(CATEGORIES), n_scores),
+        rng.integers(1, 31, n_scores),
+        TODAY - rng.integers(-5, 400, n_scores),
+    )
+    raw = LocationScale(rng.normal(0, 0.1, n), rng.uniform(1e-6, 1.0, n), np.ones(n))
+    keys = ForecastKeys(np.arange(n), keys_of(n).origin, rng.integers(0, len(CATEGORIES), n))
+    made = Calibrator(pool).forecasts(raw, keys, horizon, QUANTILE_LEVELS)
+    assert isinstance(made, Forecasts)
+    assert (np.diff(made.quantiles, axis=1) >= 0).all()
+
+
+def test_each_row_is_calibrated_by_its_own_category() -> None:
+    calibrator = Calibrator(laplace_pool(900, 1.0).extended(laplace_pool(900, 6.0, category=OTHER)))
+    raw = LocationScale(np.full(2, 100.0), np.ones(2), np.ones(2))
+    keys = ForecastKeys(np.array(["a", "b"]), keys_of(2).origin, np.array([OTHER, STAKING]))
+    both = calibrator.forecasts(raw, keys, 7, QUANTILE_LEVELS).quantiles - 100.0
+    alone = [score_quantiles(calibrator, category) for category in (OTHER, STAKING)]
+    np.testing.assert_allclose(both, alone, atol=1e-9)
+
+
+def test_a_calibrator_is_a_value() -> None:
+    calibrator = Calibrator(laplace_pool(10))
+    assert calibrator.updated(ScorePool.empty()) is calibrator
+    assert len(calibrator.updated(laplace_pool(5)).pool) == 15
+    assert len(calibrator.pool) == 10
