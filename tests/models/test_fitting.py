@@ -163,6 +163,15 @@ def test_an_interruption_among_the_finals_serves_the_finished_ones(
     assert np.array_equal(kept.scores.score, fitted[0].scores.score)
 
 
+def test_an_interruption_before_a_final_is_done_serves_the_scouts(
+    windows: WindowSet, split: TimeSplit, small_plan: TrainingPlan, fitted: Fitted
+) -> None:
+    scouts = fitted[1].done[:MAX_SCOUTS]
+    kept = FittingSession(windows, split, small_plan).run(Interrupter(sum(s.epoch for s in scouts)), no_save)
+    assert kept.interrupted
+    assert all(same(a, rounded(state.best)) for a, state in zip(kept.model.members, scouts, strict=True))
+
+
 def test_an_interruption_before_the_first_epoch_learned_nothing(
     windows: WindowSet, split: TimeSplit, small_plan: TrainingPlan
 ) -> None:
@@ -213,6 +222,21 @@ def test_the_textbook_statistics_are_those_of_the_training_block(
     plan = replace(ONE_EPOCH, recipe="textbook")
     later = build_windows(build_panel(scrambled_after(small_market, split.train_end)))
     assert FittingSession(later, split, plan).recipe == FittingSession(windows, split, plan).recipe
+
+
+@pytest.mark.parametrize("recipe", ["anchored", "textbook"])
+@pytest.mark.parametrize("block", ["validation", "calibration"])
+def test_a_block_without_origins_is_no_obstacle(
+    windows: WindowSet, split: TimeSplit, silent: Any, recipe: str, block: str
+) -> None:
+    """Every strategy of a dataset may have paused for a while."""
+    first = split.train_end if block == "validation" else split.validation_end
+    last = split.validation_end if block == "validation" else split.calibration_end
+    paused = replace(windows, eligible=windows.eligible & ~((windows.day >= first) & (windows.day < last)))
+    made = FittingSession(paused, split, replace(ONE_EPOCH, recipe=recipe)).run(silent, no_save)
+    assert (len(made.scores) > 0) == (block == "validation")
+    raw = made.model.locate(rows_as_inputs(windows, np.flatnonzero(windows.eligible)[::50]), 7)
+    assert all(np.isfinite(x).all() for x in (raw.location, raw.scale, raw.volatility))
 
 
 def test_nothing_to_train_on_is_said(windows: WindowSet, split: TimeSplit) -> None:

@@ -48,7 +48,7 @@ def smallest() -> Dataset:
 
 
 def order(dataset: Dataset, folder: Path, resume: bool = False, **choices: Any) -> TrainingOrder:
-    plan = TrainingPlan(**{"epochs": 2, "batch_size": 256, "members": 1, **choices})
+    plan = TrainingPlan(**{"epochs": 2, "batch_size": 256, "members": 2, **choices})
     return TrainingOrder(dataset, plan, models=folder, resume=resume)
 
 
@@ -109,7 +109,7 @@ def test_provenance_holds_no_path_and_no_clock(tiny_bundle: Bundle) -> None:
 
 def test_curves_have_an_entry_an_epoch(smallest: Dataset, tmp_path: Path) -> None:
     curves = train(order(smallest, tmp_path), Silent()).bundle.provenance["curves"]
-    assert set(curves) == {"scout 1", "scout 1 validation", "final 1"}
+    assert set(curves) == {"scout 1", "scout 2", "scout 1 validation", "scout 2 validation", "final 1", "final 2"}
     assert 1 <= len(curves["scout 1"]) == len(curves["scout 1 validation"]) <= 2
 
 
@@ -144,11 +144,11 @@ def test_too_few_days_are_refused(tmp_path: Path, days: int, message: str) -> No
 
 def test_too_few_rows_are_refused(tmp_path: Path) -> None:
     thin = market().yields.filter(pl.col("date").dt.ordinal_day() % 5 == 0)
-    with pytest.raises(TrainingError, match="no training window.*more history"):
+    with pytest.raises(TrainingError, match="no training window"):
         train(TrainingOrder(replace(market(), yields=thin), TINY_PLAN, models=tmp_path), Silent())
 
 
-@pytest.mark.parametrize("after_epochs", [1, 2, 3])
+@pytest.mark.parametrize("after_epochs", [1, 2, 4, 5])
 def test_resuming_gives_the_bytes_of_an_uninterrupted_run(
     smallest: Dataset, uninterrupted: bytes, tmp_path: Path, after_epochs: int
 ) -> None:
@@ -187,7 +187,7 @@ def unfinished(smallest: Dataset, tmp_path_factory: pytest.TempPathFactory) -> P
     return folder
 
 
-@pytest.mark.parametrize("choice", [{"seed": 1}, {"epochs": 3}, {"members": 2}, {"recipe": "textbook"}])
+@pytest.mark.parametrize("choice", [{"seed": 1}, {"epochs": 3}, {"members": 1}, {"recipe": "textbook"}])
 def test_another_plan_cannot_resume(smallest: Dataset, unfinished: Path, choice: dict[str, Any]) -> None:
     message = refusal(order(smallest, unfinished, resume=True, **choice))
     assert "another plan" in message

@@ -28,11 +28,13 @@ def strategies(
     """
     from aegis_yield.pipelines.datasets import open_dataset, strategy_listing
 
-    listing = strategy_listing(open_dataset(data), category)
+    dataset = open_dataset(data)
+    listing = strategy_listing(dataset, category)
     if as_json:
         typer.echo(json.dumps(listing, indent=2, default=str))
         return
-    table = Table(title=f"{len(listing)} strategies", title_justify="left")
+    simulated = " (SIMULATED data)" if dataset.is_simulated else ""
+    table = Table(title=f"{len(listing)} strategies{simulated}", title_justify="left")
     for name in ("strategy_id", "category", "first day", "last day", "rows", "last apy"):
         table.add_column(name, overflow="fold")
     for row in listing:

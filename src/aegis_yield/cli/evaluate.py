@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -57,7 +57,7 @@ def evaluate(
         end=parse_date("end", end),
         every_days=every,
         horizon_days=horizon,
-        rivals={_label(path): load_bundle(path) for path in against or ()},
+        rivals={label: load_bundle(path) for label, path in _labelled(against or ())},
     )
     with StepDisplay(notes, "origins") as display:
         result = run(order, display)
@@ -70,8 +70,11 @@ def evaluate(
             _write_page(result, order, html, lambda other: run(other, display))
 
 
-def _label(path: Path) -> str:
-    return f"{path.parent.name}/{path.stem}" if path.parent.name else path.stem
+def _labelled(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Name bundles briefly, or by their whole paths where that would not tell them apart."""
+    short = [f"{path.parent.name}/{path.stem}" if path.parent.name else path.stem for path in paths]
+    unique = len(set(short)) == len(short)
+    return [(label if unique else str(path), path) for label, path in zip(short, paths, strict=True)]
 
 
 def _say_caveats(scores: dict[str, Any]) -> None:

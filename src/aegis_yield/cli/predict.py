@@ -91,7 +91,12 @@ def demo(
 
 
 def _write(answer: Answer, path: Path) -> None:
+    import polars as pl
+
     from aegis_yield.utils.files import write_atomically
 
-    write_atomically(path, answer.forecasts.write_parquet)
+    # The file outlives this command: each row says by what it was made, and whether from simulated data.
+    made_by = {"model_version": answer.model_version, "simulated": answer.simulated}
+    table = answer.forecasts.with_columns(**{name: pl.lit(value) for name, value in made_by.items()})
+    write_atomically(path, table.write_parquet)
     say(f"forecasts of {len(answer.rows)} strategies: {path}")

@@ -20,12 +20,11 @@ class TrainingDisplay:
         self._live = console.is_terminal
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(
-                "loss {task.fields[loss]:.3f}  score {task.fields[score]}  {task.fields[rate]:,.0f} windows/s  left"
-            ),
-            TimeRemainingColumn(),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:.0f}% loss {task.fields[loss]:.3f} score {task.fields[score]}"),
+            TextColumn("{task.fields[rate]:,.0f} windows/s"),
+            TimeRemainingColumn(compact=True),
+            TextColumn("left"),
             console=console,
             transient=True,
         )

@@ -157,8 +157,10 @@ class FittingSession:
         return lambda weights: relative_crps(self._model((weights,)), self.data, first, last)
 
     def _validation_loss(self, weights: Weights, first_day: int, last_day: int) -> float:
-        """Return the recipe's own loss on the validation block: how the textbook stops."""
+        """Return the recipe's own loss on the validation block, 1.0 where it is empty: how the textbook stops."""
         rows = self.data.origins_between(first_day, last_day)
+        if not len(rows):
+            return 1.0
         horizons = np.minimum(self.data.horizon_limit(rows, last_day), DEFAULT_HORIZON_DAYS)
         network = build_network(self._architecture, weights)
         with torch.inference_mode():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,18 @@ from aegis_yield.domain.limits import (
     DEFAULT_HORIZON_DAYS,
     DEFAULT_LEVEL,
     ELIGIBILITY_MIN_ROWS,
+    ELIGIBILITY_WINDOW_DAYS,
     check_horizon,
     check_level,
 )
 from aegis_yield.domain.naming import StrategyNames
 from aegis_yield.models.bundle import Bundle, bundle_digest, load_bundle
 from aegis_yield.pipelines.datasets import open_dataset
+from aegis_yield.pipelines.memory import InputsMemory
 from aegis_yield.pipelines.names import load_names
-from aegis_yield.preprocessing.origins import OriginBatch, history_before, walk_origins
-from aegis_yield.preprocessing.panel import build_panel, to_date, to_day
+from aegis_yield.preprocessing.origins import OriginBatch
+from aegis_yield.preprocessing.panel import to_day
 from aegis_yield.registry import default_model, version_of
-
-REMEMBERED_ORIGINS = 64
-"""Origins whose inputs are kept in memory, about a megabyte each for a thousand strategies."""
 
 RECENT_DAYS = 30
 """Forecasting everything leaves out strategies without a row in so many days: they have ended."""
@@ -153,7 +152,6 @@ class Forecaster:
     bundle: Bundle
     model_version: str
     names: StrategyNames
-    _remembered: dict[int, OriginBatch] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(cls, data: Path | None = None, model: Path | None = None) -> Forecaster:
@@ -161,6 +159,10 @@ class Forecaster:
         path = model or default_model()
         bundle = load_bundle(path)
         return cls(open_dataset(data), bundle, f"{version_of(path)}-{bundle_digest(path)}", load_names())
+
+    @cached_property
+    def _memory(self) -> InputsMemory:
+        return InputsMemory(self.dataset)
 
     @cached_property
     def last_rows(self) -> pl.DataFrame:
@@ -192,7 +194,7 @@ class Forecaster:
         position = {strategy: row for row, strategy in enumerate(forecasts.keys.strategy_id.tolist())}
         missing = [strategy for strategy in wanted.values() if strategy not in position]
         if missing and question.strategies is not None:
-            raise HistoryError(self._why_not(dataset, missing[0]))
+            raise HistoryError(self._why_not(dataset, missing[:1])[missing[0]])
         low, high = forecasts.interval(question.level)
         reference = question.as_of or dt.datetime.now(dt.UTC).date()
         categories = dict(zip(self.last_rows["strategy_id"], self.last_rows["category"], strict=True))
@@ -212,7 +214,7 @@ class Forecaster:
             for name, strategy in wanted.items()
             if (row := position.get(strategy)) is not None
         ]
-        left_out = {strategy: self._why_not(dataset, strategy) for strategy in missing}
+        left_out = self._why_not(dataset, missing)
         return Answer(
             question,
             rows,
@@ -246,8 +248,8 @@ class Forecaster:
     def _forecast(self, question: Question, origins: dict[str, int]) -> tuple[Forecasts, np.ndarray]:
         levels = levels_for(question.level)
         parts, last = [], []
-        for day in sorted(set(origins.values())):
-            batch = _chosen(self._inputs_at(day), {s for s, d in origins.items() if d == day})
+        for everyone in self._memory.at(list(origins.values())):
+            batch = _chosen(everyone, {strategy for strategy, day in origins.items() if day == everyone.day})
             if not len(batch.keys):
                 continue
             raw = self.bundle.model.locate(batch.inputs, question.horizon_days)
@@ -255,37 +257,14 @@ class Forecaster:
             last.append(batch.inputs.last_apy)
         return Forecasts.joined(parts, question.horizon_days, levels), np.concatenate([*last, np.empty(0)])
 
-    def _inputs_at(self, day: int) -> OriginBatch:
-        """Return the inputs of every eligible strategy at an origin, remembered for the next question.
-
-        They depend on rows up to that day only, whatever day is asked about. Strategies that were not
-        asked for take part: cross-sectional features need them.
-        """
-        batch = self._remembered.get(day)
-        if batch is None:
-            panel = build_panel(self.dataset, start=to_date(history_before(day)), end=to_date(day))
-            batch = next(iter(walk_origins(panel, [day])))
-            while len(self._remembered) >= REMEMBERED_ORIGINS:
-                self._remembered.pop(next(iter(self._remembered)), None)
-            self._remembered[day] = batch
-        return batch
-
-    def _why_not(self, dataset: Dataset, strategy: str) -> str:
-        own = dataset.yields.filter(pl.col("strategy_id") == strategy)
-        if not own.height:
-            return f"{strategy}: no row up to the day asked about, the first is later; choose a later day"
-        newest = own["date"].max()
-        if not isinstance(newest, dt.date):
-            raise TypeError("dates were validated on reading")
-        recent = own.filter(pl.col("date") > newest - dt.timedelta(days=60)).height
-        if recent >= ELIGIBILITY_MIN_ROWS:
-            return (
-                f"{strategy}: no row since {newest}, it seems to have ended; ask for it by name to forecast it anyway"
-            )
-        return (
-            f"{strategy}: too little history, received {recent} rows in the 60 days to {newest}, needed are 30; "
-            "wait for more rows or collect its past"
-        )
+    def _why_not(self, dataset: Dataset, strategies: Sequence[str]) -> dict[str, str]:
+        """Say of each strategy why it cannot be forecast."""
+        own = dataset.yields.lazy().filter(pl.col("strategy_id").is_in(list(strategies)))
+        recent = pl.col("date") > pl.col("date").max() - dt.timedelta(days=ELIGIBILITY_WINDOW_DAYS)
+        counted = own.group_by("strategy_id").agg(pl.col("date").max(), recent.sum().alias("recent")).collect()
+        reasons = {strategy: _reason(strategy, newest, recent) for strategy, newest, recent in counted.iter_rows()}
+        unborn = "no row up to the day asked about, the first is later; choose a later day"
+        return {strategy: reasons.get(strategy, f"{strategy}: {unborn}") for strategy in strategies}
 
     def _notes(self, question: Question) -> tuple[str, ...]:
         notes = []
@@ -296,6 +275,15 @@ class Forecaster:
         if question.as_of is not None and question.as_of.isoformat() < self.bundle.data_end:
             notes.append(f"the model has learned from days after {question.as_of}: no proof of skill")
         return tuple(notes)
+
+
+def _reason(strategy: str, newest: dt.date, recent_rows: int) -> str:
+    if recent_rows >= ELIGIBILITY_MIN_ROWS:
+        return f"{strategy}: no row since {newest}, it seems to have ended; ask for it by name to forecast it anyway"
+    return (
+        f"{strategy}: too little history, received {recent_rows} rows in the {ELIGIBILITY_WINDOW_DAYS} days to "
+        f"{newest}, needed are {ELIGIBILITY_MIN_ROWS}; wait for more rows or collect its past"
+    )
 
 
 def _chosen(batch: OriginBatch, strategies: set[str]) -> OriginBatch:

@@ -103,6 +103,7 @@ def train(order: TrainingOrder, observer: Observer, say: Callable[[str], None] =
     split = split_time(panel.first_day, panel.first_day + panel.n_days - 1)
     data = build_windows(panel)
     session = FittingSession(data, split, order.plan)
+    order.checkpoint.parent.mkdir(parents=True, exist_ok=True)  # fail now, not after the first epoch
     say(
         f"{dataset.name}: {dataset.yields.height:,} rows of {panel.n_strategies:,} strategies, "
         f"{dataset.first_date} … {dataset.last_date}; train to {to_date(split.train_end)}, "
@@ -111,7 +112,6 @@ def train(order: TrainingOrder, observer: Observer, say: Callable[[str], None] =
     identity = {"plan": order.plan.to_dict(), "data_hash": fingerprint}
     if order.resume:
         session.progress = _resumed(order, identity, say)
-    order.checkpoint.parent.mkdir(parents=True, exist_ok=True)  # now, not after hours of training
     fitted = session.run(observer, _saver(order, identity))
     bundle = Bundle(
         model=fitted.model,

@@ -11,7 +11,7 @@ import numpy as np
 from aegis_yield.domain.forecast import ForecastKeys
 from aegis_yield.domain.targets import realised_apy, realised_volatility
 from aegis_yield.preprocessing.features import LOOKBACK_DAYS, WINDOW_DAYS, compute_features
-from aegis_yield.preprocessing.features.context import fill_limited
+from aegis_yield.preprocessing.features.context import FILL_LIMIT_DAYS, fill_limited
 from aegis_yield.preprocessing.panel import Panel
 from aegis_yield.utils.typing import FloatArray, IntArray
 
@@ -77,7 +77,7 @@ def walk_origins(panel: Panel, days: list[int]) -> Iterator[OriginBatch]:
     Parameters
     ----------
     panel : Panel
-        Needs ``LOOKBACK_DAYS + WINDOW_DAYS`` days before the first origin for complete features.
+        Begins no later than :func:`history_before` the first origin, for complete inputs.
     days : list of int
         Day numbers of the origins, rising, inside the panel.
 
@@ -133,8 +133,8 @@ def outcomes(panel: Panel, rows: IntArray, day: int, horizon_days: int) -> tuple
 
 
 def history_before(day: int) -> int:
-    """Return the first day number a panel must cover so that features at ``day`` are complete."""
-    return day - LOOKBACK_DAYS - WINDOW_DAYS
+    """Return the first day number a panel must cover so that the inputs at ``day`` are complete."""
+    return day - max(LOOKBACK_DAYS + WINDOW_DAYS, HISTORY_DAYS + FILL_LIMIT_DAYS)
 
 
 def _spans(days: list[int]) -> Iterator[list[int]]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from aegis_yield.pipelines.predict import Answer
+
+MAX_ROWS: Final = 100
+"""A longer forecast table is cut: nobody reads it in a terminal."""
 
 
 def percent(value: float, digits: int = 2) -> str:
@@ -25,13 +28,15 @@ def forecast_table(answer: Answer) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("as of", no_wrap=True)
     table.add_column("data age", justify="right", no_wrap=True)
-    for row in answer.rows:
+    for row in answer.rows[:MAX_ROWS]:
         age = f"{row.data_age_days} d"
         interval = f"{percent(row.low)} … {percent(row.high)}"
         rates = (percent(row.last_apy), percent(row.apy), interval, percent(row.volatility))
         table.add_row(Text(row.name), *rates, str(row.as_of), age)
-    aliases = [f"{row.name} = {row.strategy_id}" for row in answer.rows if row.name != row.strategy_id]
-    table.caption, table.caption_justify = ("\n".join(aliases) or None), "left"
+    lines = [f"{row.name} = {row.strategy_id}" for row in answer.rows if row.name != row.strategy_id]
+    if len(answer.rows) > MAX_ROWS:
+        lines.append(f"… and {len(answer.rows) - MAX_ROWS:,} more: write them all with --output, or use --json")
+    table.caption, table.caption_justify = (Text("\n".join(lines), style="table.caption") if lines else None), "left"
     return table
 
 
@@ -40,7 +45,7 @@ def score_table(scores: dict[str, Any]) -> Table:
     table = _table(
         f"{scores['start']} … {scores['end']}, horizon {scores['horizon_days']} days: "
         f"{scores['n_forecasts']:,} forecasts at {scores['n_origins']} origins, "
-        f"{scores['n_scored_strategies']} strategies scored"
+        f"{scores['n_scored_strategies']} strategies scored{' (SIMULATED data)' if scores['data']['simulated'] else ''}"
     )
     table.add_column("forecaster", no_wrap=True)
     for name in ("relMAE", "relCRPS", "in 80", "in 90", "in 95", "width 90", "QLIKE"):
@@ -48,7 +53,7 @@ def score_table(scores: dict[str, Any]) -> Table:
     for name, card in scores["scores"].items():
         intervals = card["intervals"]
         table.add_row(
-            name,
+            Text(name),
             f"{card['rel_mae']:.3f}",
             f"{card['rel_crps']:.3f}",
             *(percent(intervals[level]["coverage"], 1) for level in ("0.80", "0.90", "0.95")),
@@ -73,7 +78,7 @@ def category_table(scores: dict[str, Any]) -> Table:
     table = _table("relMAE by category (last value = 1), and the model's 90 % coverage")
     table.add_column("category", no_wrap=True)
     for name in ("n", *cards, "in 90"):
-        table.add_column(name, justify="right")
+        table.add_column(Text(name), justify="right")
     for category, entry in cards[model]["rel_mae_by_category"].items():
         values = [f"{card['rel_mae_by_category'][category]['score']:.3f}" for card in cards.values()]
         coverage = cards[model]["coverage_90_by_category"].get(category, {}).get("coverage", float("nan"))

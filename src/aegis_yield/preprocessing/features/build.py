@@ -108,7 +108,7 @@ def _write_shared(panel: Panel, moves: FloatArray, values: FloatArray, start: in
     n_out = values.shape[1]
     channel = len(OWN_FEATURES)
     cross = cross_section_features(moves, panel.categories, n_out)
-    values[:, :, channel : channel + cross.shape[2]] = cross[panel.categories]
+    values[:, :, channel : channel + cross.shape[2]] = np.clip(cross, -CLIP, CLIP)[panel.categories]
     channel += cross.shape[2]
     market = market_features(panel.market, panel.n_days)[start : start + n_out]
     values[:, :, channel : channel + market.shape[1]] = np.clip(market, -CLIP, CLIP)

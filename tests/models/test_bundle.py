@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aegis_yield.domain.forecast import QUANTILE_LEVELS, ForecastKeys, Forecasts
+from aegis_yield.models.bundle import Bundle, bundle_bytes, bundle_digest, load_bundle
+from aegis_yield.models.calibration import HORIZON_GRID, Calibrator
+from aegis_yield.models.fitting import MAX_SCORES_PER_HORIZON, FittedModel, Progress
+from aegis_yield.models.recipes import AnchoredRecipe, Recipe, TextbookRecipe
+from aegis_yield.models.torch_runtime import torch
+from aegis_yield.preprocessing.features import FEATURE_NAMES
+from aegis_yield.preprocessing.origins import ModelInputs
+
+MakeBundle = Callable[..., Bundle]
+RECIPES = [AnchoredRecipe(), TextbookRecipe(0.06, 0.02, 0.1, 0.3)]
+
+
+def saved(bundle: Bundle, folder: Path) -> Path:
+    path = folder / "lstm_v1.pth"
+    path.write_bytes(bundle_bytes(bundle))
+    return path
+
+
+def forecasts(bundle: Bundle, inputs: ModelInputs, keys: ForecastKeys, horizon: int) -> Forecasts:
+    return bundle.calibrator.forecasts(bundle.model.locate(inputs, horizon), keys, horizon, QUANTILE_LEVELS)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("horizon", [1, 7, 30])
+def test_a_saved_bundle_forecasts_the_same_bits(
+    make_bundle: MakeBundle, inputs: ModelInputs, keys: ForecastKeys, tmp_path: Path, recipe: Recipe, horizon: int
+) -> None:
+    bundle = make_bundle(2, recipe=recipe)
+    loaded = load_bundle(saved(bundle, tmp_path))
+    for name in ("location", "scale", "volatility"):
+        before, after = (getattr(b.model.locate(inputs, horizon), name) for b in (bundle, loaded))
+        assert np.array_equal(before, after), name
+    for name in ("apy", "volatility", "quantiles"):
+        before, after = (getattr(forecasts(b, inputs, keys, horizon), name) for b in (bundle, loaded))
+        assert np.array_equal(before, after), name
+
+
+def test_a_fitted_model_survives_saving(
+    fitted: tuple[FittedModel, Progress], inputs: ModelInputs, keys: ForecastKeys, tmp_path: Path
+) -> None:
+    bundle = Bundle(fitted[0].model, Calibrator(fitted[0].scores), {"curves": fitted[0].curves})
+    loaded = load_bundle(saved(bundle, tmp_path))
+    before, after = (forecasts(b, inputs, keys, 7) for b in (bundle, loaded))
+    assert np.array_equal(before.quantiles, after.quantiles)
+    assert np.array_equal(before.volatility, after.volatility)
+
+
+def test_everything_comes_back(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    bundle = make_bundle(2)
+    loaded = load_bundle(saved(bundle, tmp_path))
+    assert loaded.provenance == bundle.provenance
+    assert loaded.data_end == "2025-06-01"
+    assert loaded.calibrator.halflife_days == bundle.calibrator.halflife_days
+    for name in ("score", "category", "horizon_days", "known_day"):
+        before, after = getattr(bundle.calibrator.pool, name), getattr(loaded.calibrator.pool, name)
+        assert np.array_equal(before, after)
+        assert before.dtype == after.dtype
+
+
+def test_a_bundle_without_scores_is_a_bundle(
+    make_bundle: MakeBundle, inputs: ModelInputs, keys: ForecastKeys, tmp_path: Path
+) -> None:
+    bundle = make_bundle(n_scores=0)
+    loaded = load_bundle(saved(bundle, tmp_path))
+    before, after = (forecasts(b, inputs, keys, 7).quantiles for b in (bundle, loaded))
+    assert np.array_equal(before, after)
+
+
+def test_equal_bundles_are_equal_bytes(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    content = bundle_bytes(make_bundle(2))
+    assert bundle_bytes(make_bundle(2)) == content
+    assert bundle_bytes(load_bundle(saved(make_bundle(2), tmp_path))) == content
+    assert bundle_bytes(make_bundle(2, seed=1)) != content
+
+
+def test_the_file_is_plain_data(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    content = torch.load(saved(make_bundle(2), tmp_path), weights_only=True)
+    assert content["format"] == "aegis-yield-bundle"
+    assert content["feature_names"] == list(FEATURE_NAMES)
+    assert len(content["members"]) == 2
+    assert content["architecture"]["hidden_1"] == 128
+    assert {"scaler", "calibration", "provenance", "recipe", "format_version", "volatility_map"} <= content.keys()
+
+
+def test_three_members_and_all_scores_stay_below_two_megabytes(make_bundle: MakeBundle) -> None:
+    assert len(bundle_bytes(make_bundle(3, n_scores=MAX_SCORES_PER_HORIZON * len(HORIZON_GRID)))) < 2_000_000
+
+
+def test_the_digest_is_that_of_the_file(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    path = saved(make_bundle(), tmp_path)
+    assert bundle_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()[:8]

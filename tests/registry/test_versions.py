@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from threading import Barrier
+
+import pytest
+
+import aegis_yield
+from aegis_yield.registry import default_model, models_folder, publish, version_of
+
+PER_WRITER = 40
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AEGIS_HOME", str(tmp_path))
+    return tmp_path
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def fill(folder: Path, files: Iterable[str]) -> None:
+    folder.mkdir(exist_ok=True)
+    for name in files:
+        (folder / name).write_text(name)
+
+
+def publish_many(start: Barrier, folder: Path, writer: int) -> None:
+    start.wait()
+    for i in range(PER_WRITER):
+        publish(f"{writer}:{i}".encode(), folder)
+
+
+def test_versions_count_up_from_one(tmp_path: Path) -> None:
+    folder = tmp_path / "not" / "yet"
+    assert [publish(bytes([i]), folder).name for i in range(3)] == ["lstm_v1.pth", "lstm_v2.pth", "lstm_v3.pth"]
+    assert [(folder / f"lstm_v{i + 1}.pth").read_bytes() for i in range(3)] == [bytes([i]) for i in range(3)]
+
+
+def test_a_gap_is_not_filled(tmp_path: Path) -> None:
+    fill(tmp_path, ["lstm_v1.pth", "lstm_v7.pth"])
+    assert publish(b"new", tmp_path).name == "lstm_v8.pth"
+
+
+def test_versions_are_numbers_not_text(tmp_path: Path) -> None:
+    fill(tmp_path, [f"lstm_v{i}.pth" for i in range(1, 11)])
+    assert publish(b"new", tmp_path).name == "lstm_v11.pth"
+
+
+def test_other_files_are_no_versions(tmp_path: Path) -> None:
+    fill(tmp_path, ["lstm_v9.pth.bak", "my_lstm_v9.pth", "lstm_vX.pth", "lstm_v-9.pth", ".lstm_v9.pth", "README.md"])
+    assert publish(b"new", tmp_path).name == "lstm_v1.pth"
+
+
+def test_publishing_never_overwrites(tmp_path: Path) -> None:
+    fill(tmp_path, ["lstm_v1.pth"])
+    (tmp_path / "lstm_v2.pth").symlink_to("nowhere")  # counted out by nobody, yet taken
+    publish(b"new", tmp_path)
+    assert (tmp_path / "lstm_v1.pth").read_text() == "lstm_v1.pth"
+    assert (tmp_path / "lstm_v2.pth").is_symlink()
+    assert (tmp_path / "lstm_v3.pth").read_bytes() == b"new"
+
+
+def test_no_drafts_are_left(tmp_path: Path) -> None:
+    publish(b"a", tmp_path)
+    publish(b"b", tmp_path)
+    assert names(tmp_path) == ["lstm_v1.pth", "lstm_v2.pth"]
+
+
+def test_no_draft_is_left_after_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(TypeError):
+        publish("text is no content", tmp_path)
+    assert names(tmp_path) == []
+
+
+def test_a_published_file_has_ordinary_rights(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    assert publish(b"new", tmp_path).stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+def test_trainings_that_end_at_once_get_different_numbers(tmp_path: Path, kind: str) -> None:
+    spawn = multiprocessing.get_context("spawn")
+    start, worker = (threading.Barrier(2), threading.Thread) if kind == "threads" else (spawn.Barrier(2), spawn.Process)
+    writers = [worker(target=publish_many, args=(start, tmp_path, writer)) for writer in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert names(tmp_path) == sorted(f"lstm_v{i + 1}.pth" for i in range(2 * PER_WRITER))
+    contents = {path.read_text() for path in tmp_path.iterdir()}
+    assert contents == {f"{writer}:{i}" for writer in range(2) for i in range(PER_WRITER)}
+
+
+def test_the_models_folder_is_that_of_the_home(home: Path) -> None:
+    assert models_folder() == home.resolve() / "models"
+
+
+def test_the_newest_version_is_the_default(home: Path) -> None:
+    fill(home / "models", ["lstm_v2.pth", "lstm_v10.pth", "lstm_v9.pth", "lstm_v11.pth.bak"])
+    assert default_model() == models_folder() / "lstm_v10.pth"
+    assert publish(b"newer", models_folder()) == default_model()
+
+
+def installed(folder: Path) -> Path:
+    """A copy of the package outside any checkout, as a wheel installs it."""
+    package = folder / "site" / "aegis_yield"
+    shutil.copytree(Path(aegis_yield.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "shipped"))
+    return package
+
+
+def default_model_there(package: Path, home: Path) -> str:
+    code = """
+from aegis_yield.domain.errors import BundleError
+from aegis_yield.registry import default_model
+try:
+    print(default_model())
+except BundleError as error:
+    print(error)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(package.parent), "AEGIS_HOME": str(home)}
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
+    return run.stdout.strip()
+
+
+def test_without_a_model_the_error_says_what_to_do(tmp_path: Path) -> None:
+    package, home = installed(tmp_path), tmp_path / "home"
+    expected = f"no model in {home / 'models'}; train one with: python scripts/train.py"
+    assert default_model_there(package, home) == expected
+    home.mkdir()
+    fill(home / "models", ["README.md"])
+    assert default_model_there(package, home) == expected
+
+
+def test_the_shipped_model_serves_until_there_is_a_newer_one(tmp_path: Path) -> None:
+    package, home = installed(tmp_path), tmp_path / "home"
+    fill(package / "shipped", ["lstm_v1.pth"])
+    assert default_model_there(package, home) == str(package / "shipped" / "lstm_v1.pth")
+    publish(b"own", home / "models")
+    assert default_model_there(package, home) == str(home / "models" / "lstm_v1.pth")
+
+
+def test_a_version_is_the_name_of_its_file() -> None:
+    assert version_of(Path("models/lstm_v12.pth")) == "lstm_v12"
