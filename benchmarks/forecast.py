@@ -3,7 +3,8 @@
     python benchmarks/forecast.py --model models/backtest/lstm_v1.pth --start 2025-01-01 --end 2025-09-20
 
 Without ``--model`` the newest bundle runs; without reference data the simulated market stands in. Peers are
-fitted on rows up to the day before the first origin. ``--peers lightgbm`` leaves out the classical ones, which take minutes.
+fitted on rows up to the day before the first origin. ``--peers lightgbm`` leaves out the
+classical ones, which take minutes.
 """
 
 from __future__ import annotations

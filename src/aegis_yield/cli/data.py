@@ -22,8 +22,8 @@ def strategies(
 ) -> None:
     """List the strategies of a dataset: id, category, first and last day, rows.
 
-    Examples
-    --------
+    Examples:
+
       aegis strategies --category staking
     """
     from aegis_yield.pipelines.datasets import open_dataset, strategy_listing
@@ -48,8 +48,8 @@ def check(
 ) -> None:
     """Check a dataset against the data contract and say what is imperfect in it.
 
-    Examples
-    --------
+    Examples:
+
       aegis check data/processed
     """
     from aegis_yield.preprocessing.cleaning import quality_report
@@ -70,8 +70,8 @@ def simulate(
 ) -> None:
     """Write a simulated market as a dataset; every row says that it is simulated.
 
-    Examples
-    --------
+    Examples:
+
       aegis simulate --strategies-count 1000 --days 730 --output data/simulated
     """
     from aegis_yield.pipelines.datasets import simulated_dataset
@@ -91,8 +91,8 @@ def simulate(
 def features() -> None:
     """List every input feature of the network with its group and meaning.
 
-    Examples
-    --------
+    Examples:
+
       aegis features
     """
     from aegis_yield.preprocessing.features import describe_features

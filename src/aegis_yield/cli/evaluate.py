@@ -33,8 +33,8 @@ def evaluate(
 ) -> None:
     """Score a model against baselines on the same origins, with a table and an HTML report.
 
-    Examples
-    --------
+    Examples:
+
       aegis evaluate --model models/lstm_v1.pth
 
       aegis evaluate --model models/lstm_v1.pth --data data/processed --start 2025-01-01 --end 2025-09-20

@@ -33,8 +33,8 @@ def predict(
 ) -> None:
     """Forecast what strategies will pay: APY, interval, volatility, as-of date, data age.
 
-    Examples
-    --------
+    Examples:
+
       aegis predict --strategies aave lido delta --horizon 7
 
       aegis predict --all --output forecasts.parquet --data data/processed
@@ -72,8 +72,8 @@ def demo(
 ) -> None:
     """Forecast the default strategies on the default data, as a table and an HTML report.
 
-    Examples
-    --------
+    Examples:
+
       aegis demo
     """
     from aegis_yield.pipelines.predict import Forecaster, Question

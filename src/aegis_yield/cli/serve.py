@@ -16,8 +16,8 @@ def serve(
 ) -> None:
     """Serve forecasts over HTTP; the same as: python api/ml_service.py.
 
-    Examples
-    --------
+    Examples:
+
       aegis serve --port 5000
     """
     try:

@@ -26,8 +26,8 @@ def train(
 
     Ctrl-C keeps the best so far; --resume goes on after the last whole epoch.
 
-    Examples
-    --------
+    Examples:
+
       aegis train --epochs 100 --batch-size 32
 
       aegis train --data data/processed --until 2024-12-31 --batch-size 256
