@@ -21,12 +21,16 @@ class BodyLimit:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        body = await self._read(receive)
+        body = None if self._is_announced_too_large(scope) else await self._read(receive)
         if body is None:
             detail = f"body: received more than {self.max_bytes:,} bytes, allowed are {self.max_bytes:,}"
             await problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)(scope, receive, send)
             return
         await self.app(scope, _replay(body, receive), send)
+
+    def _is_announced_too_large(self, scope: Scope) -> bool:
+        announced = dict(scope["headers"]).get(b"content-length", b"0")
+        return announced.isdigit() and int(announced) > self.max_bytes
 
     async def _read(self, receive: Receive) -> bytes | None:
         chunks, size = [], 0

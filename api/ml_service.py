@@ -36,7 +36,7 @@ logger = logging.getLogger("aegis_yield.service")
 
 Loader = Callable[[], Forecaster]
 FAULTS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "content": {problems.MEDIA_TYPE: {}}} for status in (404, 413, 422, 503)
+    status: {"model": Problem, "content": {problems.MEDIA_TYPE: {}}} for status in (400, 404, 413, 422, 503)
 }
 
 
@@ -84,7 +84,7 @@ def _load(loader: Loader) -> tuple[Forecaster | None, AegisError | None]:
 def _forecaster(request: Request) -> Forecaster:
     failure = request.app.state.failure
     if failure is not None:
-        raise AegisError(f"not ready: {_public_reason(failure)}") from failure
+        raise AegisError(f"not ready: {failure}") from failure
     forecaster: Forecaster = request.app.state.forecaster
     return forecaster
 

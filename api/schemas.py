@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from aegis_yield.domain.limits import (
     DEFAULT_HORIZON_DAYS,
@@ -22,6 +22,11 @@ MAX_NAME_LENGTH = 200
 StrategyName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
 
 
+def _whole(value: object) -> object:
+    # JSON knows one kind of number: 7.0 is the integer 7.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class PredictRequest(BaseModel):
     """Which strategies to forecast, how far ahead, how sure."""
 
@@ -33,7 +38,7 @@ class PredictRequest(BaseModel):
     strategies: list[StrategyName] = Field(
         min_length=1, max_length=MAX_STRATEGIES, description="Aliases or strategy ids."
     )
-    horizon_days: int = Field(
+    horizon_days: Annotated[int, BeforeValidator(_whole)] = Field(
         DEFAULT_HORIZON_DAYS, ge=MIN_HORIZON_DAYS, le=MAX_HORIZON_DAYS, strict=True, description="Days ahead."
     )
     level: float = Field(

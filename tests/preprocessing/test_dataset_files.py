@@ -10,7 +10,13 @@ from table_makers import TODAY, day, market_table, strategies_table, write_table
 
 from aegis_yield.domain.dataset import Dataset
 from aegis_yield.domain.errors import DataError, TableFaultsError
-from aegis_yield.preprocessing.tables import MissingMarketWarning, find_table, read_dataset, write_dataset
+from aegis_yield.preprocessing.tables import (
+    MAX_TABLE_BYTES,
+    MissingMarketWarning,
+    find_table,
+    read_dataset,
+    write_dataset,
+)
 
 TABLES = ("yields", "strategies", "market")
 
@@ -153,6 +159,13 @@ def test_a_broken_csv_file_is_refused_in_one_line(tmp_path: Path, content: bytes
     with pytest.raises(DataError, match="yields") as caught:
         read_dataset(folder, TODAY)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_file_too_large_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    with (write_tables(tmp_path) / "yields.parquet").open("wb") as stream:
+        stream.truncate(MAX_TABLE_BYTES + 1)  # sparse: takes no room on disk
+    with pytest.raises(DataError, match=f"{MAX_TABLE_BYTES + 1} bytes, at most {MAX_TABLE_BYTES} are read"):
+        read_dataset(tmp_path, TODAY)
 
 
 def test_a_folder_in_the_place_of_a_table_counts_as_missing(tmp_path: Path) -> None:

@@ -60,6 +60,10 @@ def test_an_origin_without_an_eligible_strategy_gives_an_empty_batch(rough_panel
         assert batch.inputs.history.shape == (0, HISTORY_DAYS)
 
 
+def test_no_origins_give_no_batches(rough_panel: Panel) -> None:
+    assert at(rough_panel, []) == []
+
+
 def test_recent_history_is_that_of_a_plain_loop(rough: Dataset, rough_panel: Panel) -> None:
     known = {(s, to_day(d)): v for s, d, v in rough.yields.select("strategy_id", "date", "apy").iter_rows()}
     for batch in at(rough_panel, [60, 199, 245]):

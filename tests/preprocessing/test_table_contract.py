@@ -227,6 +227,12 @@ def test_numbers_of_any_kind_become_floats(dtype: pl.DataType) -> None:
     assert validate("yields", frame, TODAY)["apy"].equals(pl.Series("apy", [1.0, 2.0, 3.0, 4.0]))
 
 
+@pytest.mark.parametrize("dtype", [pl.Categorical, pl.Enum(["a", "b"])])
+def test_text_of_any_kind_becomes_text(dtype: pl.DataType) -> None:
+    frame = yields_table().with_columns(pl.col("strategy_id").cast(dtype))
+    assert validate("yields", frame, TODAY).equals(yields_table())
+
+
 @pytest.mark.parametrize("column", MARKET_NUMBERS)
 def test_text_in_a_market_column_that_is_used_is_refused(column: str) -> None:
     frame = market_table(**{column: ["1.5", "n/a", None]})

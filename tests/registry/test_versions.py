@@ -1,10 +1,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import shutil
-import subprocess
-import sys
 import threading
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,8 +8,9 @@ from threading import Barrier
 
 import pytest
 
-import aegis_yield
+from aegis_yield.domain.errors import BundleError
 from aegis_yield.registry import default_model, models_folder, publish, version_of
+from aegis_yield.utils import project
 
 PER_WRITER = 40
 
@@ -24,12 +21,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the package would lie if a wheel had put it outside any checkout."""
+    folder = tmp_path / "lib" / "site-packages" / "aegis_yield"
+    monkeypatch.setattr(project, "_PACKAGE", folder)
+    return folder
+
+
 def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
 def fill(folder: Path, files: Iterable[str]) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in files:
         (folder / name).write_text(name)
 
@@ -63,7 +68,7 @@ def test_other_files_are_no_versions(tmp_path: Path) -> None:
 
 def test_publishing_never_overwrites(tmp_path: Path) -> None:
     fill(tmp_path, ["lstm_v1.pth"])
-    (tmp_path / "lstm_v2.pth").symlink_to("nowhere")  # counted out by nobody, yet taken
+    (tmp_path / "lstm_v2.pth").symlink_to("nowhere")  # a link to nowhere is taken, too
     publish(b"new", tmp_path)
     assert (tmp_path / "lstm_v1.pth").read_text() == "lstm_v1.pth"
     assert (tmp_path / "lstm_v2.pth").is_symlink()
@@ -111,42 +116,19 @@ def test_the_newest_version_is_the_default(home: Path) -> None:
     assert publish(b"newer", models_folder()) == default_model()
 
 
-def installed(folder: Path) -> Path:
-    """A copy of the package outside any checkout, as a wheel installs it."""
-    package = folder / "site" / "aegis_yield"
-    shutil.copytree(Path(aegis_yield.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__", "shipped"))
-    return package
+@pytest.mark.parametrize("folder_exists", [True, False])
+def test_without_a_model_the_error_says_what_to_do(home: Path, package: Path, folder_exists: bool) -> None:
+    if folder_exists:
+        fill(home / "models", ["README.md"])
+    with pytest.raises(BundleError) as caught:
+        default_model()
+    assert str(caught.value) == f"no model in {models_folder()}; train one with: python scripts/train.py"
 
 
-def default_model_there(package: Path, home: Path) -> str:
-    code = """
-from aegis_yield.domain.errors import BundleError
-from aegis_yield.registry import default_model
-try:
-    print(default_model())
-except BundleError as error:
-    print(error)
-"""
-    environment = {**os.environ, "PYTHONPATH": str(package.parent), "AEGIS_HOME": str(home)}
-    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment)
-    return run.stdout.strip()
-
-
-def test_without_a_model_the_error_says_what_to_do(tmp_path: Path) -> None:
-    package, home = installed(tmp_path), tmp_path / "home"
-    expected = f"no model in {home / 'models'}; train one with: python scripts/train.py"
-    assert default_model_there(package, home) == expected
-    home.mkdir()
-    fill(home / "models", ["README.md"])
-    assert default_model_there(package, home) == expected
-
-
-def test_the_shipped_model_serves_until_there_is_a_newer_one(tmp_path: Path) -> None:
-    package, home = installed(tmp_path), tmp_path / "home"
+def test_the_shipped_model_serves_until_there_is_another(home: Path, package: Path) -> None:
     fill(package / "shipped", ["lstm_v1.pth"])
-    assert default_model_there(package, home) == str(package / "shipped" / "lstm_v1.pth")
-    publish(b"own", home / "models")
-    assert default_model_there(package, home) == str(home / "models" / "lstm_v1.pth")
+    assert default_model() == package / "shipped" / "lstm_v1.pth"
+    assert publish(b"own", models_folder()) == default_model() == models_folder() / "lstm_v1.pth"
 
 
 def test_a_version_is_the_name_of_its_file() -> None:

@@ -51,3 +51,8 @@ def test_the_code_version_names_the_commit() -> None:
     head = subprocess.run(["git", "-C", str(CHECKOUT), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     assert re.fullmatch(r"[0-9a-f]{12}(-dirty)?", version)
     assert head.stdout.startswith(version.removesuffix("-dirty"))
+
+
+def test_without_git_the_code_version_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert code_version() == "unknown"
