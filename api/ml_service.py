@@ -84,7 +84,7 @@ def _load(loader: Loader) -> tuple[Forecaster | None, AegisError | None]:
 def _forecaster(request: Request) -> Forecaster:
     failure = request.app.state.failure
     if failure is not None:
-        raise AegisError(f"not ready: {failure}") from failure
+        raise AegisError(f"not ready: {_public_reason(failure)}") from failure
     forecaster: Forecaster = request.app.state.forecaster
     return forecaster
 

@@ -90,7 +90,7 @@ def _fault_of(fault: dict[str, Any]) -> FieldFault:
 async def _on_http_error(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise TypeError("registered for HTTPException only") from error
-    return problem(HTTPStatus(error.status_code), str(error.detail), headers=None)
+    return problem(HTTPStatus(error.status_code), str(error.detail), headers=error.headers)
 
 
 async def _on_surprise(request: Request, error: Exception) -> JSONResponse:

@@ -56,7 +56,10 @@ def test_predict_writes_all_quantiles_of_all_strategies(
 ) -> None:
     out = tmp_path / "new" / "forecasts.parquet"
     done = succeeded(run(["scripts/predict.py", "--all", "--data", tables, "--output", out], home, tmp_path))
-    assert pl.read_parquet(out).equals(forecaster.ask(Question(None)).forecasts)
+    written, expected = pl.read_parquet(out), forecaster.ask(Question(None)).forecasts
+    assert written.select(expected.columns).sort("strategy_id").equals(expected.sort("strategy_id"))
+    assert written["simulated"].all()
+    assert set(written["model_version"].str.slice(0, 8)) == {"lstm_v1-"}
     assert str(out) in done.stderr
     assert {name for name, _ in listing(tmp_path)} == {"new/forecasts.parquet"}
 

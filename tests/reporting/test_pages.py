@@ -17,6 +17,7 @@ from aegis_yield.models.bundle import Bundle
 from aegis_yield.pipelines.evaluate import EvaluationOrder, evaluate
 from aegis_yield.pipelines.predict import Forecaster, Question
 from aegis_yield.preprocessing.cleaning import clean
+from aegis_yield.reporting.console import percent
 from aegis_yield.reporting.evaluation_page import write_evaluation_page
 from aegis_yield.reporting.forecast_page import SIMULATED_BANNER, write_forecast_page
 from aegis_yield.reporting.html import Page
@@ -135,6 +136,19 @@ def test_an_evaluation_page_shows_every_forecaster_and_horizon(evaluation: Reade
     for name in ("LSTM", "last value", "mean 7 days", "EWMA 0.3"):
         assert name in evaluation.cells
     assert all(f'"{horizon} d"' in evaluation.scripts[-1] for horizon in (1, 7, 14))
+
+
+def test_an_evaluation_page_shows_the_scores_it_was_given(tiny_bundle: Bundle, tmp_path: Path) -> None:
+    result = evaluate(EvaluationOrder(market(), tiny_bundle, START))
+    write_evaluation_page(result, [], {}, tmp_path / "page.html")
+    cells = Reader(tmp_path / "page.html").cells
+    for name, card in result.scores["scores"].items():
+        shown = cells[cells.index(name) + 1 :]
+        assert shown[:2] == [f"{card['rel_mae']:.3f}", f"{card['rel_crps']:.3f}"]
+        for cell, level in zip(shown[2:5], ("0.80", "0.90", "0.95"), strict=True):
+            assert cell == percent(card["intervals"][level]["coverage"], 1)
+        assert shown[5] == percent(card["intervals"]["0.90"]["median_width"])
+        assert shown[6] == f"{card['qlike_median']:.2f}"
 
 
 def test_measured_data_carries_no_banner(forecaster: Forecaster, tiny_bundle: Bundle, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def scores_of(raw: LocationScale, keys: ForecastKeys, actual: FloatArray, horizo
     """
     known = np.isfinite(actual)
     z = np.clip((actual - raw.location) / raw.scale, -MAX_ABS_SCORE, MAX_ABS_SCORE)[known]
-    day = keys.origin.astype("datetime64[D]").astype(np.int64)[known] + 1
+    day = keys.origin.astype("datetime64[D]").astype(np.int64)[known] + horizon_days
     return ScorePool(
         score=z.astype(np.float32),
         category=keys.category[known].astype(np.int32),

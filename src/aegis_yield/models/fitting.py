@@ -3,8 +3,8 @@
 Two kinds of network are trained with the same plan:
 
 *scouts* learn from the training block only, stop early on the validation block, and forecast the
-calibration block, which they have never seen: their errors there are the conformal scores and teach the
-volatility map;
+calibration block, which they have never seen: their errors there are the conformal scores, teach the
+volatility map and say how far to follow the network;
 
 *finals* learn from all blocks, for as many epochs as the scouts found best, and are what the bundle serves.
 Without them the newest half year, and every pool born in it, would never be learned from. Their scores are
@@ -22,25 +22,23 @@ import numpy as np
 from aegis_yield.domain.errors import TrainingError
 from aegis_yield.domain.limits import DEFAULT_HORIZON_DAYS
 from aegis_yield.models.batches import BatchSource, fit_scaler
-from aegis_yield.models.calibration import HORIZON_GRID, ScorePool, scores_of
+from aegis_yield.models.calibration import ScorePool
+from aegis_yield.models.evidence import Evidence, gather_evidence
 from aegis_yield.models.lstm import LstmModel, Weights, build_network
 from aegis_yield.models.network import Architecture
 from aegis_yield.models.plan import TrainingPlan
 from aegis_yield.models.recipes import AnchoredRecipe, Recipe, TextbookRecipe
 from aegis_yield.models.scaling import FeatureScaler
+from aegis_yield.models.stacking import Stacking
 from aegis_yield.models.torch_runtime import torch
 from aegis_yield.models.training import Job, MemberState, MemberTrainer, Observer
-from aegis_yield.models.validation import relative_crps, rows_as_inputs, rows_as_keys
-from aegis_yield.models.volatility import VolatilityDesign, VolatilityMap, fit_volatility_map
+from aegis_yield.models.validation import relative_crps
+from aegis_yield.models.volatility import VolatilityMap
 from aegis_yield.preprocessing.splits import TimeSplit
 from aegis_yield.preprocessing.windows import WindowSet
 from aegis_yield.utils.typing import IntArray
 
 MAX_SCOUTS: Final = 2
-CALIBRATION_STEP_DAYS: Final = 3
-"""Calibration origins lie this many days apart: neighbours share most of their outcome."""
-
-MAX_SCORES_PER_HORIZON: Final = 6_000
 
 
 @dataclass(frozen=True)
@@ -180,9 +178,9 @@ class FittingSession:
         if not scouts:
             raise TrainingError("interrupted before the first epoch ended: nothing was learned and nothing written")
         scout_model = self._model(tuple(state.best for state in scouts))
-        scores, volatility_map = self._calibrate(scout_model)
+        evidence = gather_evidence(scout_model, self.data, self.split.validation_end, self.split.calibration_end)
         serving = finals or scouts
-        model = self._model(tuple(rounded(state.best) for state in serving), volatility_map)
+        model = self._model(tuple(rounded(state.best) for state in serving), evidence)
         curves = {
             f"{kind} {i + 1}": state.losses
             for kind, group in (("scout", scouts), ("final", finals))
@@ -190,38 +188,16 @@ class FittingSession:
         }
         curves |= {f"scout {i + 1} validation": state.scores for i, state in enumerate(scouts)}
         validation = float(np.mean([state.best_score for state in scouts]))
-        return FittedModel(model, scores, self._best_epochs(scouts), validation, curves, interrupted)
+        return FittedModel(model, evidence.scores, self._best_epochs(scouts), validation, curves, interrupted)
 
-    def _calibrate(self, scouts: LstmModel) -> tuple[ScorePool, VolatilityMap]:
-        first, last = self.split.validation_end, self.split.calibration_end
-        pool = ScorePool.empty()
-        log_scales, designs, volatilities = [], [], []
-        for horizon in HORIZON_GRID:
-            rows = self.data.origins_between(first, last)
-            rows = rows[(self.data.day[rows] - last) % CALIBRATION_STEP_DAYS == 0]
-            rows = self._thinned(rows[self.data.horizon_limit(rows, last) >= horizon])
-            if not len(rows):
-                continue
-            inputs = rows_as_inputs(self.data, rows)
-            raw = scouts.locate(inputs, horizon)
-            targets = self.source.targets(rows, np.full(len(rows), horizon))
-            pool = pool.extended(scores_of(raw, rows_as_keys(self.data, rows), targets.apy, horizon))
-            log_scales.append(np.log(raw.scale / inputs.local_scale))
-            designs.append(VolatilityDesign.of(inputs, self.data.category[rows], horizon))
-            volatilities.append(targets.volatility)
-        if not designs:
-            return pool, VolatilityMap.identity()
-        design = VolatilityDesign.joined(designs)
-        return pool, fit_volatility_map(np.concatenate(log_scales), design, np.concatenate(volatilities))
-
-    def _thinned(self, rows: IntArray) -> IntArray:
-        # Evenly, so that neither a strategy nor a month is favoured; a bundle stays a small file.
-        step = max(1, -(-len(rows) // MAX_SCORES_PER_HORIZON))
-        return rows[np.argsort(self.data.day[rows], kind="stable")][::step]
-
-    def _model(self, members: tuple[Weights, ...], volatility_map: VolatilityMap | None = None) -> LstmModel:
+    def _model(self, members: tuple[Weights, ...], evidence: Evidence | None = None) -> LstmModel:
         return LstmModel(
-            self._architecture, self.recipe, self.scaler, members, volatility_map or VolatilityMap.identity()
+            architecture=self._architecture,
+            recipe=self.recipe,
+            scaler=self.scaler,
+            members=members,
+            volatility_map=evidence.volatility_map if evidence else VolatilityMap.identity(),
+            stacking=evidence.stacking if evidence else Stacking.follow_network(),
         )
 
     def _fit_recipe(self, rows: IntArray) -> Recipe:

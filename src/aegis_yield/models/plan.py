@@ -39,8 +39,8 @@ class TrainingPlan:
     members: int = 3
     recipe: str = "anchored"
     learning_rate: float = 1.6e-3
-    learning_rate_decay: float = 0.7
-    weight_decay: float = 1e-4
+    learning_rate_decay: float = 0.6
+    weight_decay: float = 0.1
     patience: int = 2
 
     def __post_init__(self) -> None:

@@ -17,12 +17,15 @@ from typing import Final, Protocol
 import numpy as np
 
 from aegis_yield.models.torch_runtime import torch
-from aegis_yield.preprocessing.features import FEATURE_NAMES
+from aegis_yield.preprocessing.features import FEATURE_NAMES, MARKET_FEATURES
 from aegis_yield.utils.typing import FloatArray
 
 Tensor = torch.Tensor
 
 TARGET_CLIP: Final = 20.0
+MARKET_NOISE: Final = 1.0
+"""Standard deviation of the noise on scaled market channels in training."""
+
 SCALE_WEIGHT: Final = 0.5
 LARGEST_LINEAR_RATIO: Final = 10.0
 MIN_LOG_SCALE: Final = -5.0
@@ -30,6 +33,8 @@ MAX_LOG_SCALE: Final = 6.0
 """The network's spread stays within these multiples of the local scale (0.7 % to 400 times)."""
 
 
+_FIRST_MARKET: Final = FEATURE_NAMES.index(next(iter(MARKET_FEATURES)))
+_MARKET: Final = slice(_FIRST_MARKET, _FIRST_MARKET + len(MARKET_FEATURES))
 _TEXTBOOK_COLUMNS: Final = tuple(
     FEATURE_NAMES.index(name) for name in ("apy_level", "log_scale", "tvl_log", "gas_gwei", "eth_volatility_30")
 )
@@ -93,6 +98,10 @@ class Recipe(Protocol):
         """Return the channels this recipe reads, from features of shape (..., n_features)."""
         ...
 
+    def blur(self, windows: Tensor) -> Tensor:
+        """Return training inputs of shape (batch, window, channels) with noise where they would be memorised."""
+        ...
+
     def to_state(self) -> dict[str, float]:
         """Return the numbers needed to make the recipe again."""
         ...
@@ -120,6 +129,17 @@ class AnchoredRecipe:
     def inputs(self, features: FloatArray) -> FloatArray:
         """Return all features."""
         return features
+
+    def blur(self, windows: Tensor) -> Tensor:
+        """Add noise to the market channels, the same on all days of a window.
+
+        All strategies share the market's state, so together these channels name the day, and the network
+        would learn by heart what happened on it.
+        """
+        noise = MARKET_NOISE * torch.randn(len(windows), 1, len(MARKET_FEATURES))
+        blurred = windows.clone()
+        blurred[:, :, _MARKET] += noise
+        return blurred
 
     def to_state(self) -> dict[str, float]:
         """Return nothing: the recipe has no numbers of its own."""
@@ -180,6 +200,10 @@ class TextbookRecipe:
             0.6 * np.exp(eth),
         )
         return np.stack(levels, axis=-1).astype(np.float32)
+
+    def blur(self, windows: Tensor) -> Tensor:
+        """Return the inputs as they are."""
+        return windows
 
     def to_state(self) -> dict[str, float]:
         """Return the four statistics."""

@@ -100,4 +100,4 @@ def relative_scores(loss: FloatArray, naive_loss: FloatArray, strategy: IntArray
 def geometric_mean(ratios: FloatArray) -> float:
     """Return the geometric mean of the values that are not NaN; NaN if there are none."""
     known = ratios[~np.isnan(ratios)]
-    return float(known.mean()) if len(known) else float("nan")
+    return float(np.exp(np.log(known).mean())) if len(known) else float("nan")

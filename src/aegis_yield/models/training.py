@@ -168,7 +168,7 @@ class MemberTrainer:
         return total / n_batches
 
     def _step(self, rows: IntArray, horizons: IntArray) -> float:
-        outputs = self.network(self.source.windows(rows, horizons))
+        outputs = self.network(self.recipe.blur(self.source.windows(rows, horizons)))
         loss = self.recipe.loss(outputs, self.source.targets(rows, horizons))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch has not typed it

@@ -61,7 +61,7 @@ def simulated_dataset(spec: MarketSpec) -> Dataset:
 def content_hash(dataset: Dataset) -> str:
     """Return a SHA-256 over names, types and values of all three tables, the same wherever they lie."""
     digest = hashlib.sha256()
-    for table in (dataset.yields, dataset.market):
+    for table in (dataset.yields, dataset.strategies, dataset.market):
         for column in sorted(table.columns):
             digest.update(f"{column}:{table.schema[column]}:".encode())
             digest.update(_column_bytes(table[column]))

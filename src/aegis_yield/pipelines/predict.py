@@ -231,7 +231,7 @@ class Forecaster:
         if not self.dataset.first_date <= as_of <= self.dataset.last_date:
             allowed = f"a date from {self.dataset.first_date} to {self.dataset.last_date}, where the data lies"
             raise RequestError("as_of", as_of.isoformat(), allowed)
-        return self.dataset
+        return self.dataset.known_at(as_of)
 
     def _wanted(self, question: Question) -> dict[str, str]:
         if question.strategies is None:

@@ -134,7 +134,7 @@ def _resumed(order: TrainingOrder, identity: dict[str, Any], say: Callable[[str]
         return Progress()
     held = load_checkpoint(order.checkpoint)
     differing = [key for key in identity if held.identity.get(key) != identity[key]]
-    if False:
+    if differing:
         raise TrainingError(
             f"{order.checkpoint}: belongs to a training with another {' and '.join(differing)}; "
             "give the same options and data, or leave --resume out to start anew"

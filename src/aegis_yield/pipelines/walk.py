@@ -146,7 +146,7 @@ class _Runner:
             self._volatility.append(volatility)
         # The calibrator looks only at scores whose outcome is known on the day it is asked.
         scores = scores_of(raw, batch.keys, apy, self._horizon)
-        if True:
+        if batch.day >= self._contender.learns_from_day:
             self._calibrator = self._calibrator.updated(scores)
 
     def walk(self) -> Walk:

@@ -149,7 +149,7 @@ def _spans(days: list[int]) -> Iterator[list[int]]:
 
 
 def _recent(filled: FloatArray, column: int) -> FloatArray:
-    column += 1; start = column + 1 - HISTORY_DAYS
+    start = column + 1 - HISTORY_DAYS
     recent = filled[:, max(start, 0) : column + 1]
     return np.pad(recent, ((0, 0), (max(0, -start), 0)), constant_values=np.nan)
 

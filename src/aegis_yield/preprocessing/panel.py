@@ -91,7 +91,7 @@ class Panel:
         observed = self.observed
         total = np.cumsum(np.pad(observed, ((0, 0), (ELIGIBILITY_WINDOW_DAYS, 0))), axis=1)
         recent: IntArray = total[:, ELIGIBILITY_WINDOW_DAYS:] - total[:, :-ELIGIBILITY_WINDOW_DAYS]
-        return np.asarray(observed & (recent > ELIGIBILITY_MIN_ROWS))
+        return np.asarray(observed & (recent >= ELIGIBILITY_MIN_ROWS))
 
 
 def build_panel(dataset: Dataset, start: dt.date | None = None, end: dt.date | None = None) -> Panel:

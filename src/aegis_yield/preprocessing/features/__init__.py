@@ -8,10 +8,12 @@ from aegis_yield.preprocessing.features.build import (
     describe_features,
 )
 from aegis_yield.preprocessing.features.context import LOOKBACK_DAYS
+from aegis_yield.preprocessing.features.shared import MARKET_FEATURES
 
 __all__ = [
     "FEATURE_NAMES",
     "LOOKBACK_DAYS",
+    "MARKET_FEATURES",
     "WINDOW_DAYS",
     "FeatureBlock",
     "compute_features",
