@@ -10,7 +10,8 @@ import pytest
 from aegis_yield.domain.forecast import QUANTILE_LEVELS, ForecastKeys, Forecasts
 from aegis_yield.models.bundle import Bundle, bundle_bytes, bundle_digest, load_bundle
 from aegis_yield.models.calibration import HORIZON_GRID, Calibrator
-from aegis_yield.models.fitting import MAX_SCORES_PER_HORIZON, FittedModel, Progress
+from aegis_yield.models.evidence import MAX_SCORES_PER_HORIZON
+from aegis_yield.models.fitting import FittedModel, Progress
 from aegis_yield.models.recipes import AnchoredRecipe, Recipe, TextbookRecipe
 from aegis_yield.models.torch_runtime import torch
 from aegis_yield.preprocessing.features import FEATURE_NAMES

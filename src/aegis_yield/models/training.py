@@ -19,6 +19,9 @@ from aegis_yield.models.torch_runtime import torch
 from aegis_yield.utils.typing import IntArray
 
 MAX_GRADIENT_NORM: Final = 1.0
+LEAST_IMPROVEMENT: Final = 5e-4
+"""A validation score must fall by this share to count as better: the last hundredths are not worth epochs."""
+
 AVERAGE_WINDOWS: Final = 100_000
 """The weight average looks back over about this many windows, whatever the batch size."""
 
@@ -196,7 +199,7 @@ class MemberTrainer:
             )
         average = {name: tensor.clone() for name, tensor in self.average.items()}
         score = self.job.validate(average) if self.job.validate else float("nan")
-        improved = self.job.validate is None or score < self.state.best_score
+        improved = self.job.validate is None or score < self.state.best_score * (1.0 - LEAST_IMPROVEMENT)
         state = self.state
         self.state = MemberState(
             epoch=state.epoch + 1,

@@ -94,7 +94,7 @@ def _read(folder: Path, table: str) -> pl.DataFrame:
     try:
         if path.suffix == ".csv":
             return pl.read_csv(path, try_parse_dates=False, infer_schema_length=None)
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
     except pl.exceptions.NoDataError:
         return pl.DataFrame()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
