@@ -149,7 +149,19 @@ def main(host: str | None = None, port: int | None = None) -> None:
     uvicorn.run(create_app(settings), host=host or settings.host, port=port or settings.port, log_config=None)
 
 
-app = create_app()
+def __getattr__(name: str) -> Any:
+    # `app` is made when a server asks for it: importing this module reads no environment and no file.
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        globals()["app"] = create_app()
+    except AegisError as error:
+        raise SystemExit(f"error: {error}") from error
+    return globals()["app"]
+
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except AegisError as fault:
+        raise SystemExit(f"error: {fault}") from None

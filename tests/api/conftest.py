@@ -1,14 +1,13 @@
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 import uvicorn
 from bundles import forecaster, home, plain_environment, tables, tiny_bundle, tiny_model
+from services import CountingLoader, Service, free_port
 from starlette.testclient import TestClient
 
 from aegis_yield.pipelines.predict import Forecaster
@@ -18,38 +17,11 @@ from api.settings import ServiceSettings
 __all__ = ["forecaster", "home", "plain_environment", "tables", "tiny_bundle", "tiny_model"]
 
 
-@dataclass
-class CountingLoader:
-    """Gives a forecaster away and counts how often it was asked for."""
-
-    forecaster: Forecaster
-    calls: int = 0
-
-    def __call__(self) -> Forecaster:
-        self.calls += 1
-        return self.forecaster
-
-
-@dataclass(frozen=True)
-class Service:
-    """A service that listens on a free loopback port."""
-
-    url: str
-    port: int
-    loader: CountingLoader
-
-
 @pytest.fixture(scope="session")
 def client(forecaster: Forecaster) -> Iterator[TestClient]:
     app = create_app(ServiceSettings(), CountingLoader(forecaster))
     with TestClient(app, raise_server_exceptions=False) as opened:
         yield opened
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

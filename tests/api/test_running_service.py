@@ -17,10 +17,10 @@ import httpx2
 import pytest
 import schemathesis
 from bundles import clean_environment, run, start
-from conftest import Service, free_port
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import load_all_checks
+from services import Service, free_port
 from starlette.testclient import TestClient
 from test_predict_endpoint import PROMISED
 

@@ -28,9 +28,10 @@ def train_into(folder: Path, tables: Path, *more: str) -> list[str | Path]:
 
 
 def stop_after_first_epoch(process: subprocess.Popen[str], folder: Path, how: signal.Signals) -> tuple[str, str]:
-    checkpoint = folder / ".training" / "unfinished.ckpt"
     give_up = time.monotonic() + 60
-    while not checkpoint.exists() and process.poll() is None and time.monotonic() < give_up:
+    while (
+        not list(folder.glob(".training/unfinished-*.ckpt")) and process.poll() is None and time.monotonic() < give_up
+    ):
         time.sleep(0.002)
     process.send_signal(how)
     return process.communicate(timeout=60)

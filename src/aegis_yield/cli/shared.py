@@ -16,6 +16,9 @@ from aegis_yield.domain.errors import AegisError
 EXIT_FAILURE: Final = 1
 EXIT_INTERRUPTED: Final = 130
 
+EXTRAS: Final = {"plotly": "report", "fastapi": "serve", "pydantic_settings": "serve", "uvicorn": "serve"}
+"""Packages that only some commands need, and the extra that brings them."""
+
 LIST_OPTIONS: Final = ("--strategies", "--against")
 """Options that take several values after one another: ``--strategies aave lido delta``."""
 
@@ -75,6 +78,11 @@ def guarded(command: Any, arguments: Sequence[str]) -> None:
         command(args=spread_lists(arguments), prog_name="aegis")
     except (AegisError, OSError, MemoryError) as error:
         fail(error)
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(str(error.name))
+        if extra is None:
+            raise
+        fail(AegisError(f"this command needs {error.name}; install it with: pip install 'aegis-yield[{extra}]'"))
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)  # noqa: T201 - the command line's voice
         raise SystemExit(EXIT_INTERRUPTED) from None

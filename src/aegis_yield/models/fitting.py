@@ -132,8 +132,8 @@ class FittingSession:
         for state in trainer.epochs(observer):
             self.progress.current = state
             save(self.progress)
-        self.progress.done.append(trainer.state)
-        self.progress.current = None
+        # In one step: an interruption between two would count the network twice, or lose it.
+        self.progress = Progress([*self.progress.done, trainer.state], None)
         save(self.progress)
 
     def _job(self, number: int) -> Job:

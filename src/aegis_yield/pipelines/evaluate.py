@@ -145,7 +145,9 @@ def evaluate(order: EvaluationOrder, on_progress: Callable[[int, int], None] = l
         "n_known_outcomes": int(frame.known.sum()),
         "n_scored_strategies": int(frame.scored.sum()),
         "share_of_eligible_forecast": _share_forecast(panel, course, model),
-        "seen_in_training": order.bundle.data_end >= start.isoformat(),
+        "seen_in_training": any(
+            bundle.data_end >= start.isoformat() for bundle in (order.bundle, *order.rivals.values())
+        ),
         "scores": {walk.name: scorecard(walk, frame) for walk in walks},
     }
     return Evaluation(forecast_table(model), walks, scores, panel)

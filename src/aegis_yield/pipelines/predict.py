@@ -219,7 +219,7 @@ class Forecaster:
             question,
             rows,
             left_out,
-            forecasts.to_frame(),
+            forecasts.to_frame().sort("strategy_id"),
             self.model_version,
             self.dataset.is_simulated,
             self._notes(question),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,7 @@ from aegis_yield.preprocessing.windows import build_windows
 from aegis_yield.registry import models_folder, publish
 from aegis_yield.utils.project import code_version
 
-CHECKPOINT_NAME = "unfinished.ckpt"
+CHECKPOINT_PATTERN = "unfinished-*.ckpt"
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,10 @@ class TrainingOrder:
 
     @property
     def checkpoint(self) -> Path:
-        """Where unfinished work lies."""
-        return self.folder / ".training" / CHECKPOINT_NAME
+        """Where unfinished work lies; trainings of different plans do not get into each other's way."""
+        plan = json.dumps(self.plan.to_dict(), sort_keys=True).encode()
+        name = CHECKPOINT_PATTERN.replace("*", hashlib.sha256(plan).hexdigest()[:8])
+        return self.folder / ".training" / name
 
 
 @dataclass(frozen=True)
@@ -129,15 +133,16 @@ def _saver(order: TrainingOrder, identity: dict[str, Any]) -> Callable[[Progress
 
 
 def _resumed(order: TrainingOrder, identity: dict[str, Any], say: Callable[[str], None]) -> Progress:
-    if not order.checkpoint.is_file():
+    others = sorted(order.checkpoint.parent.glob(CHECKPOINT_PATTERN))
+    if not others:
         say("nothing to resume: starting anew")
         return Progress()
-    held = load_checkpoint(order.checkpoint)
+    held = load_checkpoint(order.checkpoint if order.checkpoint in others else others[0])
     differing = [key for key in identity if held.identity.get(key) != identity[key]]
     if differing:
         raise TrainingError(
-            f"{order.checkpoint}: belongs to a training with another {' and '.join(differing)}; "
-            "give the same options and data, or leave --resume out to start anew"
+            f"{order.checkpoint.parent}: what is unfinished there belongs to a training with another "
+            f"{' and '.join(differing)}; give the same options and data, or leave --resume out to start anew"
         )
     current = held.progress.current.epoch if held.progress.current else 0
     say(f"resuming after {len(held.progress.done)} finished networks and {current} epochs of the next")
