@@ -9,6 +9,7 @@ import pytest
 from aegis_yield.domain.dataset import Dataset
 from aegis_yield.models.recipes import (
     LARGEST_LINEAR_RATIO,
+    MARKET_NOISE,
     MAX_LOG_SCALE,
     MIN_LOG_SCALE,
     SCALE_WEIGHT,
@@ -19,10 +20,13 @@ from aegis_yield.models.recipes import (
     recipe_from_state,
 )
 from aegis_yield.models.torch_runtime import torch
+from aegis_yield.preprocessing.features import FEATURE_NAMES, MARKET_FEATURES, WINDOW_DAYS
 from aegis_yield.preprocessing.panel import Panel, to_date
 from aegis_yield.preprocessing.windows import WindowSet
 
 N = 50
+IS_MARKET = torch.tensor([*(name in MARKET_FEATURES for name in FEATURE_NAMES), False])
+"""The horizon comes last."""
 
 
 @pytest.fixture
@@ -36,6 +40,17 @@ def targets() -> Targets:
 def outputs() -> torch.Tensor:
     torch.manual_seed(1)
     return torch.randn(N, 2, requires_grad=True)
+
+
+@pytest.fixture
+def training_windows() -> torch.Tensor:
+    torch.manual_seed(2)
+    return torch.randn(2_000, WINDOW_DAYS, len(FEATURE_NAMES) + 1)
+
+
+def noise_in(windows: torch.Tensor) -> torch.Tensor:
+    """What blurring adds to the market channels, shape (batch, window, n_market)."""
+    return (AnchoredRecipe().blur(windows) - windows)[:, :, IS_MARKET]
 
 
 def one_target(move: float) -> Targets:
@@ -185,3 +200,39 @@ def test_a_recipe_can_be_made_again_from_its_state(recipe: AnchoredRecipe | Text
 def test_an_unknown_recipe_is_refused() -> None:
     with pytest.raises(ValueError, match="'secret', allowed is anchored or textbook"):
         recipe_from_state("secret", {})
+
+
+def test_only_market_channels_are_blurred(training_windows: torch.Tensor) -> None:
+    before = training_windows.clone()
+    blurred = AnchoredRecipe().blur(training_windows)
+    assert torch.equal(training_windows, before)  # not in place
+    changed = blurred != training_windows
+    assert not changed[:, :, ~IS_MARKET].any()
+    assert changed[:, :, IS_MARKET].float().mean() > 0.99
+    assert int(IS_MARKET.sum()) == len(MARKET_FEATURES)
+
+
+def test_the_noise_is_the_same_on_all_days_of_a_window(training_windows: torch.Tensor) -> None:
+    noise = noise_in(training_windows)
+    torch.testing.assert_close(noise, noise[:, :1].expand_as(noise), rtol=0.0, atol=1e-5)
+
+
+def test_every_window_and_channel_has_its_own_noise(training_windows: torch.Tensor) -> None:
+    first_day = noise_in(training_windows)[:, 0].double().numpy()  # (batch, n_market)
+    np.testing.assert_allclose(first_day.std(axis=0), MARKET_NOISE, rtol=0.1)
+    np.testing.assert_allclose(first_day.mean(axis=0), 0.0, atol=0.1)
+    np.testing.assert_allclose(np.corrcoef(first_day.T), np.eye(len(MARKET_FEATURES)), atol=0.1)
+    assert abs(np.corrcoef(first_day[:-1].ravel(), first_day[1:].ravel())[0, 1]) < 0.05
+
+
+def test_the_noise_is_drawn_anew_from_the_seeded_generator(training_windows: torch.Tensor) -> None:
+    torch.manual_seed(7)
+    first, second = (AnchoredRecipe().blur(training_windows) for _ in range(2))
+    torch.manual_seed(7)
+    assert torch.equal(AnchoredRecipe().blur(training_windows), first)
+    assert not torch.equal(first, second)
+
+
+def test_the_textbook_recipe_blurs_nothing(training_windows: torch.Tensor) -> None:
+    blurred = TextbookRecipe(0.0, 1.0, 0.0, 1.0).blur(training_windows)
+    assert torch.equal(blurred, training_windows)

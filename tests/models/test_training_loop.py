@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,27 @@ from aegis_yield.models.lstm import Weights
 from aegis_yield.models.plan import TrainingPlan
 from aegis_yield.models.recipes import AnchoredRecipe
 from aegis_yield.models.torch_runtime import torch
-from aegis_yield.models.training import Job, MemberState, MemberTrainer
+from aegis_yield.models.training import LEAST_IMPROVEMENT, Job, MemberState, MemberTrainer
 from aegis_yield.preprocessing.windows import WindowSet
 
 PLAN = TrainingPlan(batch_size=128, learning_rate=4e-3)
 MakeTrainer = Callable[..., MemberTrainer]
+
+
+@dataclass(frozen=True)
+class ToyRecipe(AnchoredRecipe):
+    """The toy problem has no market that could be blurred."""
+
+    def blur(self, windows: torch.Tensor) -> torch.Tensor:
+        return windows
+
+
+@dataclass(frozen=True)
+class BlindRecipe(AnchoredRecipe):
+    """Blurs until nothing is left."""
+
+    def blur(self, windows: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(windows)
 
 
 class RateLog:
@@ -41,12 +57,11 @@ class RateLog:
 
 @pytest.fixture
 def make_trainer(toy: WindowSet) -> MakeTrainer:
-    recipe = AnchoredRecipe()
     rows = toy.origins_between(0, 170)
-    source = BatchSource.build(toy, fit_scaler(toy, rows, recipe), recipe)
+    source = BatchSource.build(toy, fit_scaler(toy, rows, ToyRecipe()), ToyRecipe())
 
     def make(epochs: int = 3, plan: TrainingPlan = PLAN, stream: tuple[int, ...] = (0, 0), **job: Any) -> MemberTrainer:
-        limit = toy.horizon_limit(rows, 170)
+        limit, recipe = toy.horizon_limit(rows, 170), job.pop("recipe", ToyRecipe())
         options = {"rows": rows, "limit": limit, "validate": None, **job}
         return MemberTrainer(plan, source, recipe, Job("toy", stream, max_epochs=epochs, **options))
 
@@ -123,6 +138,30 @@ def test_a_longer_patience_waits_longer(make_trainer: MakeTrainer, silent: Any) 
     assert trained(make_trainer(50, **job), silent).epoch == 5
 
 
+def test_less_than_the_least_improvement_is_none(make_trainer: MakeTrainer, silent: Any) -> None:
+    scores = [2.0, 2.0 * (1.0 - 0.9 * LEAST_IMPROVEMENT), 2.0 * (1.0 - 0.95 * LEAST_IMPROVEMENT)]
+    states = list(make_trainer(50, plan=replace(PLAN, patience=2), validate=scripted(scores)).epochs(silent))
+    assert [report.improved for report in silent.reports] == [True, False, False]
+    assert (states[-1].best_epoch, states[-1].best_score) == (1, 2.0)
+    assert same(states[-1].best, states[0].average)
+
+
+def test_small_steps_down_add_up_to_an_improvement(make_trainer: MakeTrainer, silent: Any) -> None:
+    scores = [2.0 * (1.0 - 0.6 * LEAST_IMPROVEMENT * step) for step in range(4)]
+    state = trained(make_trainer(4, plan=replace(PLAN, patience=2), validate=scripted(scores)), silent)
+    assert [report.improved for report in silent.reports] == [True, False, True, False]
+    assert (state.best_epoch, state.best_score) == (3, scores[2])
+
+
+def test_what_is_learned_from_is_blurred(make_trainer: MakeTrainer, silent: Any) -> None:
+    blind, seeing = (trained(make_trainer(1, recipe=recipe), silent) for recipe in (BlindRecipe(), ToyRecipe()))
+    fresh = make_trainer(1).network.state_dict()
+    inputs = [name for name in fresh if name.endswith("weight_ih_l0")][:1]  # no input, no gradient, only decay
+    for name in inputs:
+        torch.testing.assert_close(blind.network[name], fresh[name], rtol=0.01, atol=0.0)
+        assert not torch.allclose(seeing.network[name], fresh[name], rtol=0.01, atol=0.0)
+
+
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_no_more_epochs_than_allowed(make_trainer: MakeTrainer, silent: Any, epochs: int) -> None:
     always_better = make_trainer(epochs, validate=scripted([-1.0, -2.0, -3.0, -4.0]))
@@ -157,7 +196,7 @@ def test_the_loss_falls_on_a_problem_that_can_be_learned(make_trainer: MakeTrain
 
 def test_a_loss_that_is_not_finite_stops_training(toy: WindowSet, silent: Any) -> None:
     broken = replace(toy, apy=np.where(toy.day[0] == 0, np.nan, toy.apy))
-    recipe, rows = AnchoredRecipe(), np.arange(40, 100)
+    recipe, rows = ToyRecipe(), np.arange(40, 100)
     source = BatchSource.build(broken, fit_scaler(broken, rows, recipe), recipe)
     trainer = MemberTrainer(PLAN, source, recipe, Job("scout 1/1", (0,), rows, np.full(60, 5), 3, None))
     with pytest.raises(TrainingError, match=r"^scout 1/1: the loss became nan in epoch 1; lower the learning rate"):
