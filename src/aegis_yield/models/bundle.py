@@ -24,7 +24,6 @@ from aegis_yield.models.lstm import LstmModel, build_network
 from aegis_yield.models.network import Architecture
 from aegis_yield.models.recipes import recipe_from_state
 from aegis_yield.models.scaling import FeatureScaler
-from aegis_yield.models.stacking import Stacking
 from aegis_yield.models.torch_runtime import UNREADABLE, torch
 from aegis_yield.models.volatility import VolatilityMap
 from aegis_yield.preprocessing.features import FEATURE_NAMES
@@ -109,7 +108,6 @@ def _content(bundle: Bundle) -> dict[str, Any]:
         "scaler": {"mean": torch.from_numpy(model.scaler.mean), "std": torch.from_numpy(model.scaler.std)},
         "members": [dict(weights) for weights in model.members],
         "volatility_map": torch.from_numpy(model.volatility_map.coefficients),
-        "stacking": torch.from_numpy(model.stacking.weights),
         "calibration": {
             "score": torch.from_numpy(pool.score.astype(np.float32)),
             "category": torch.from_numpy(pool.category.astype(np.uint8)),
@@ -137,7 +135,6 @@ def _rebuild(content: dict[str, Any]) -> Bundle:
         scaler=scaler,
         members=tuple(content["members"]),
         volatility_map=VolatilityMap(content["volatility_map"].numpy()),
-        stacking=Stacking(content["stacking"].numpy()),
     )
     bundle = Bundle(model, Calibrator(pool, float(held["halflife_days"])), json.loads(content["provenance"]))
     _check_form(bundle)
@@ -156,14 +153,11 @@ def _check_form(bundle: Bundle) -> None:
         "scaler": scaler.mean.shape == scaler.std.shape == (n_channels,) and bool((scaler.std > 0).all()),
         "members": len(model.members) > 0,
         "volatility_map": coefficients.shape == VolatilityMap.identity().coefficients.shape,
-        "stacking": model.stacking.weights.shape == Stacking.follow_network().weights.shape,
         "calibration": all(column.shape == (len(pool),) for column in columns)
         and bool(((pool.category < len(CATEGORIES)) & (pool.horizon_days > 0)).all())
         and bundle.calibrator.halflife_days > 0,
         "provenance": isinstance(bundle.provenance, dict),
-        "finiteness": all(
-            np.isfinite(x).all() for x in (scaler.mean, scaler.std, coefficients, model.stacking.weights, pool.score)
-        )
+        "finiteness": all(np.isfinite(x).all() for x in (scaler.mean, scaler.std, coefficients, pool.score))
         and all(bool(tensor.isfinite().all()) for weights in model.members for tensor in weights.values()),
     }
     for name, is_fine in checks.items():

@@ -3,8 +3,8 @@
 Two kinds of network are trained with the same plan:
 
 *scouts* learn from the training block only, stop early on the validation block, and forecast the
-calibration block, which they have never seen: their errors there are the conformal scores, teach the
-volatility map and say how far to follow the network;
+calibration block, which they have never seen: their errors there are the conformal scores and teach
+the volatility map;
 
 *finals* learn from all blocks, for as many epochs as the scouts found best, and are what the bundle serves.
 Without them the newest half year, and every pool born in it, would never be learned from. Their scores are
@@ -29,7 +29,6 @@ from aegis_yield.models.network import Architecture
 from aegis_yield.models.plan import TrainingPlan
 from aegis_yield.models.recipes import AnchoredRecipe, Recipe, TextbookRecipe
 from aegis_yield.models.scaling import FeatureScaler
-from aegis_yield.models.stacking import Stacking
 from aegis_yield.models.torch_runtime import torch
 from aegis_yield.models.training import Job, MemberState, MemberTrainer, Observer
 from aegis_yield.models.validation import relative_crps
@@ -197,7 +196,6 @@ class FittingSession:
             scaler=self.scaler,
             members=members,
             volatility_map=evidence.volatility_map if evidence else VolatilityMap.identity(),
-            stacking=evidence.stacking if evidence else Stacking.follow_network(),
         )
 
     def _fit_recipe(self, rows: IntArray) -> Recipe:

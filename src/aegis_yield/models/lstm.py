@@ -12,7 +12,6 @@ from aegis_yield.models.calibration import LocationScale
 from aegis_yield.models.network import Architecture, YieldNetwork
 from aegis_yield.models.recipes import Recipe
 from aegis_yield.models.scaling import FeatureScaler, horizon_channel
-from aegis_yield.models.stacking import Stacking
 from aegis_yield.models.torch_runtime import torch
 from aegis_yield.models.volatility import VolatilityDesign, VolatilityMap
 from aegis_yield.preprocessing.features import FEATURE_NAMES
@@ -43,8 +42,6 @@ class LstmModel:
         Weights of each network.
     volatility_map : VolatilityMap
         From the second output to the volatility of DESIGN section 2.
-    stacking : Stacking
-        How far the location follows the networks, per category.
     """
 
     architecture: Architecture
@@ -52,7 +49,6 @@ class LstmModel:
     scaler: FeatureScaler
     members: tuple[Weights, ...]
     volatility_map: VolatilityMap
-    stacking: Stacking
 
     @property
     def name(self) -> str:
@@ -64,12 +60,11 @@ class LstmModel:
         outputs = self.outputs(inputs.windows, horizon_days)
         reading = self.recipe.read(outputs, inputs.last_apy, inputs.local_scale)
         category = inputs.windows[:, -1, _CATEGORY_START:].argmax(axis=1)
-        location = self.stacking.combine(reading.location, inputs, category, horizon_days)
         volatility = reading.volatility
         if volatility is None:
             design = VolatilityDesign.of(inputs, category, horizon_days)
             volatility = self.volatility_map.volatility(reading.log_scale, design)
-        return LocationScale(location, reading.spread, volatility)
+        return LocationScale(reading.location, reading.spread, volatility)
 
     def outputs(self, windows: FloatArray, horizon_days: int) -> FloatArray:
         """Return the members' mean outputs, shape (n, 2), for raw windows of shape (n, 7, n_features)."""
