@@ -19,7 +19,6 @@ from aegis_yield.models.network import Architecture, YieldNetwork
 from aegis_yield.models.plan import TrainingPlan
 from aegis_yield.models.recipes import AnchoredRecipe, Recipe
 from aegis_yield.models.scaling import FeatureScaler
-from aegis_yield.models.stacking import Stacking
 from aegis_yield.models.torch_runtime import torch
 from aegis_yield.models.training import EpochReport
 from aegis_yield.models.volatility import VolatilityMap
@@ -131,7 +130,7 @@ def make_model() -> Callable[..., LstmModel]:
             members.append(rounded({name: tensor.detach() for name, tensor in network.named_parameters()}))
         scaler = FeatureScaler.fit(rng.standard_normal((50, n_channels)).astype(np.float32))
         mapping = VolatilityMap(rng.normal(0.0, 0.3, 3 + len(CATEGORIES)))
-        return LstmModel(architecture, recipe, scaler, tuple(members), mapping, Stacking.follow_network())
+        return LstmModel(architecture, recipe, scaler, tuple(members), mapping)
 
     return make
 

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from aegis_yield.models.calibration import HORIZON_GRID, Calibrator
 from aegis_yield.models.evidence import MAX_SCORES_PER_HORIZON
 from aegis_yield.models.fitting import FittedModel, Progress
 from aegis_yield.models.recipes import AnchoredRecipe, Recipe, TextbookRecipe
-from aegis_yield.models.stacking import Stacking
 from aegis_yield.models.torch_runtime import torch
 from aegis_yield.preprocessing.features import FEATURE_NAMES
 from aegis_yield.preprocessing.origins import ModelInputs
@@ -70,16 +68,6 @@ def test_everything_comes_back(make_bundle: MakeBundle, tmp_path: Path) -> None:
         assert before.dtype == after.dtype
 
 
-def test_stacking_weights_come_back(make_bundle: MakeBundle, inputs: ModelInputs, tmp_path: Path) -> None:
-    weights = np.random.default_rng(0).uniform(0.0, 1.2, Stacking.follow_network().weights.shape)
-    bundle = make_bundle()
-    stacked = replace(bundle, model=replace(bundle.model, stacking=Stacking(weights)))
-    loaded = load_bundle(saved(stacked, tmp_path)).model
-    assert np.array_equal(loaded.stacking.weights, weights)
-    assert np.array_equal(loaded.locate(inputs, 7).location, stacked.model.locate(inputs, 7).location)
-    assert not np.allclose(loaded.locate(inputs, 7).location, bundle.model.locate(inputs, 7).location)
-
-
 def test_a_bundle_without_scores_is_a_bundle(
     make_bundle: MakeBundle, inputs: ModelInputs, keys: ForecastKeys, tmp_path: Path
 ) -> None:
@@ -102,7 +90,7 @@ def test_the_file_is_plain_data(make_bundle: MakeBundle, tmp_path: Path) -> None
     assert content["feature_names"] == list(FEATURE_NAMES)
     assert len(content["members"]) == 2
     assert content["architecture"]["hidden_1"] == 128
-    parts = {"scaler", "calibration", "provenance", "recipe", "format_version", "volatility_map", "stacking"}
+    parts = {"scaler", "calibration", "provenance", "recipe", "format_version", "volatility_map"}
     assert parts <= content.keys()
 
 

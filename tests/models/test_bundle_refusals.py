@@ -17,7 +17,6 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from aegis_yield.domain.categories import CATEGORIES
 from aegis_yield.domain.errors import BundleError
 from aegis_yield.models import bundle as bundle_module
 from aegis_yield.models.bundle import Bundle, bundle_bytes, load_bundle
@@ -25,7 +24,6 @@ from aegis_yield.models.calibration import Calibrator
 from aegis_yield.models.lstm import LstmModel
 from aegis_yield.models.network import Architecture
 from aegis_yield.models.scaling import FeatureScaler
-from aegis_yield.models.stacking import Stacking
 from aegis_yield.models.torch_runtime import torch
 from aegis_yield.models.volatility import VolatilityMap
 
@@ -178,14 +176,7 @@ def test_a_tampered_weight(genuine: bytes, path: Path) -> None:
     assert "does not match its digest" in refusal(path)
 
 
-def test_a_tampered_stacking_weight(genuine: bytes, path: Path) -> None:
-    resaved(genuine, path, lambda content: content["stacking"].add_(0.1))
-    assert "does not match its digest" in refusal(path)
-
-
-@pytest.mark.parametrize(
-    "part", ["calibration", "scaler", "provenance", "recipe", "volatility_map", "stacking", "digest"]
-)
+@pytest.mark.parametrize("part", ["calibration", "scaler", "provenance", "recipe", "volatility_map", "digest"])
 def test_a_missing_part(genuine: bytes, path: Path, part: str) -> None:
     resaved(genuine, path, lambda content: content.pop(part))
     refusal(path)
@@ -288,26 +279,6 @@ def test_a_sealed_bundle_whose_model_cannot_work(
     """Somebody who can compute the digest gets no further."""
     bundle = make_bundle()
     path.write_bytes(bundle_bytes(replace(bundle, model=change(bundle.model))))
-    assert "incomplete or malformed" in refusal(path)
-
-
-@pytest.mark.parametrize(
-    "weights",
-    [
-        np.ones((len(CATEGORIES) - 1, 2)),
-        np.ones((len(CATEGORIES), 3)),
-        np.ones((1, 2)),
-        np.ones(2),
-        np.ones((0, 2)),
-        np.full((len(CATEGORIES), 2), np.nan),
-        np.full((len(CATEGORIES), 2), np.inf),
-    ],
-)
-def test_a_sealed_bundle_whose_stacking_cannot_be_used(
-    make_bundle: Callable[..., Bundle], path: Path, weights: np.ndarray
-) -> None:
-    bundle = make_bundle()
-    path.write_bytes(bundle_bytes(replace(bundle, model=replace(bundle.model, stacking=Stacking(weights)))))
     assert "incomplete or malformed" in refusal(path)
 
 

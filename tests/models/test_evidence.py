@@ -10,12 +10,10 @@ import pytest
 from aegis_yield.domain.dataset import Dataset
 from aegis_yield.domain.targets import realised_apy
 from aegis_yield.models import evidence as evidence_module
-from aegis_yield.models.baselines import EWMA_ALPHA
 from aegis_yield.models.calibration import HORIZON_GRID
 from aegis_yield.models.evidence import STEP_DAYS, Evidence, gather_evidence
 from aegis_yield.models.lstm import LstmModel
 from aegis_yield.models.recipes import TextbookRecipe
-from aegis_yield.models.stacking import Stacking, fit_stacking
 from aegis_yield.models.validation import rows_as_inputs
 from aegis_yield.models.volatility import VolatilityMap
 from aegis_yield.preprocessing.origins import history_before
@@ -33,22 +31,14 @@ class Outcome:
 
     horizon: int
     known_day: int
-    strategy: int
     category: int
-    last: float
-    network: float
-    ewma: float
+    location: float
     scale: float
     actual: float
 
     @property
-    def moves(self) -> tuple[float, float]:
-        share = np.log(self.horizon) / np.log(30)
-        return self.network - self.last, share * (self.ewma - self.last)
-
-    def score(self, weights: np.ndarray) -> float:
-        combined = self.last + float(np.dot(weights[self.category], self.moves))
-        return (self.actual - combined) / self.scale
+    def score(self) -> float:
+        return (self.actual - self.location) / self.scale
 
 
 def outcomes(scouts: LstmModel, data: WindowSet, block: Block) -> list[Outcome]:
@@ -60,15 +50,10 @@ def outcomes(scouts: LstmModel, data: WindowSet, block: Block) -> list[Outcome]:
             if day + horizon > block[1] or (block[1] - day) % STEP_DAYS:
                 continue
             inputs = rows_as_inputs(data, np.array([row]))
-            history, raw = inputs.history[0], scouts.locate(inputs, horizon)
-            weight = np.where(np.isnan(history), 0.0, (1.0 - EWMA_ALPHA) ** np.arange(len(history))[::-1])
-            found.append(
-                Outcome(
-                    horizon, day + horizon, int(data.strategy[row]), int(data.category[row]), float(data.apy[row]),
-                    float(raw.location[0]), np.nansum(weight * history) / weight.sum(), float(raw.scale[0]),
-                    float(realised_apy(data.apy[row + 1 : row + 1 + horizon])),
-                )
-            )  # fmt: skip
+            raw = scouts.locate(inputs, horizon)
+            actual = float(realised_apy(data.apy[row + 1 : row + 1 + horizon]))
+            known_day, category = day + horizon, int(data.category[row])
+            found.append(Outcome(horizon, known_day, category, float(raw.location[0]), float(raw.scale[0]), actual))
     return found
 
 
@@ -81,7 +66,6 @@ def table(evidence: Evidence) -> np.ndarray:
 
 def check_same(a: Evidence, b: Evidence) -> None:
     np.testing.assert_allclose(table(a), table(b), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(a.stacking.weights, b.stacking.weights, atol=1e-6)
     np.testing.assert_allclose(a.volatility_map.coefficients, b.volatility_map.coefficients, atol=1e-5)
 
 
@@ -127,42 +111,15 @@ def test_scores_come_from_the_block_alone(evidence: Evidence, block: Block) -> N
     assert ((block[1] - origin) % STEP_DAYS == 0).all()
 
 
-def test_scores_are_errors_of_the_combination_over_the_spread(evidence: Evidence, expected: list[Outcome]) -> None:
-    weights = evidence.stacking.weights
-    rows = sorted((one.horizon, one.known_day, one.category, one.score(weights)) for one in expected)
+def test_scores_are_errors_over_the_spread(evidence: Evidence, expected: list[Outcome]) -> None:
+    rows = sorted((one.horizon, one.known_day, one.category, one.score) for one in expected)
     np.testing.assert_allclose(table(evidence), rows, rtol=1e-4, atol=1e-4)
-
-
-def test_errors_count_in_units_of_their_strategys_naive_error(evidence: Evidence, expected: list[Outcome]) -> None:
-    naive: dict[tuple[int, int], list[float]] = {}
-    for one in expected:
-        naive.setdefault((one.strategy, one.horizon), []).append(abs(one.actual - one.last))
-    found = fit_stacking(
-        np.array([one.moves for one in expected]),
-        np.array([one.actual - one.last for one in expected]),
-        np.array([np.mean(naive[one.strategy, one.horizon]) for one in expected]),
-        np.array([one.category for one in expected]),
-    )
-    np.testing.assert_allclose(evidence.stacking.weights, found.weights, atol=1e-4)
-    seen = sorted({one.category for one in expected})
-    assert (np.abs(found.weights[seen] - Stacking.follow_network().weights[seen]).max(axis=1) > 1e-3).all()
-
-
-def test_a_strategy_that_stands_still_does_not_steer(scouts: LstmModel, windows: WindowSet, block: Block) -> None:
-    still = windows.strategy == 0
-    apy = windows.apy.copy()
-    apy[: len(still)][still] = 0.05
-    without = gather_evidence(scouts, replace(windows, eligible=windows.eligible & ~still), *block)
-    frozen = gather_evidence(scouts, replace(windows, apy=apy), *block)
-    assert np.array_equal(frozen.stacking.weights, without.stacking.weights)
-    assert len(frozen.scores) > len(without.scores)  # its scores count all the same
 
 
 def test_a_block_without_outcomes_teaches_nothing(scouts: LstmModel, windows: WindowSet, block: Block) -> None:
     nothing = gather_evidence(scouts, windows, block[1], block[1])
     assert len(nothing.scores) == 0
     assert np.array_equal(nothing.volatility_map.coefficients, VolatilityMap.identity().coefficients)
-    assert np.array_equal(nothing.stacking.weights, Stacking.follow_network().weights)
 
 
 def test_a_block_too_short_for_long_horizons_teaches_the_short_ones(
@@ -172,12 +129,10 @@ def test_a_block_too_short_for_long_horizons_teaches_the_short_ones(
     assert set(short.scores.horizon_days) == {horizon for horizon in HORIZON_GRID if horizon <= 10}
 
 
-def test_the_textbook_recipe_never_stacks(make_model: MakeModel, windows: WindowSet, block: Block) -> None:
+def test_the_textbook_recipe_is_scored_alike(make_model: MakeModel, windows: WindowSet, block: Block) -> None:
     textbook = make_model(n_members=1, recipe=TextbookRecipe(0.06, 0.02, 0.1, 0.3))
     found = gather_evidence(textbook, windows, *block)
-    follow = Stacking.follow_network().weights
-    assert np.array_equal(found.stacking.weights, follow)
-    rows = [(one.horizon, one.known_day, one.category, one.score(follow)) for one in outcomes(textbook, windows, block)]
+    rows = [(one.horizon, one.known_day, one.category, one.score) for one in outcomes(textbook, windows, block)]
     np.testing.assert_allclose(table(found), sorted(rows), rtol=1e-4, atol=1e-4)
 
 
@@ -199,7 +154,6 @@ def test_the_last_day_of_the_block_is_seen(
     last = before.scores.known_day == block[1]
     assert np.array_equal(before.scores.known_day, after.scores.known_day)
     assert (before.scores.score[last] != after.scores.score[last]).all()
-    assert not np.array_equal(before.stacking.weights, after.stacking.weights)
 
 
 def test_a_bundle_keeps_no_more_scores_than_it_may(

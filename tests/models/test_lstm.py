@@ -12,7 +12,6 @@ from aegis_yield.models.base import LocationScaleModel
 from aegis_yield.models.lstm import LstmModel, build_network
 from aegis_yield.models.recipes import AnchoredRecipe, TextbookRecipe
 from aegis_yield.models.scaling import horizon_channel
-from aegis_yield.models.stacking import Stacking
 from aegis_yield.models.torch_runtime import torch
 from aegis_yield.models.volatility import VolatilityDesign
 from aegis_yield.preprocessing.origins import ModelInputs
@@ -68,19 +67,6 @@ def test_outputs_are_moves_in_local_scales(make_model: MakeModel, inputs: ModelI
     outputs, raw = model.outputs(inputs.windows, 7), model.locate(inputs, 7)
     np.testing.assert_allclose(raw.location, inputs.last_apy + inputs.local_scale * outputs[:, 0])
     np.testing.assert_allclose(raw.scale, inputs.local_scale * np.exp(outputs[:, 1]))
-
-
-def test_the_location_follows_the_network_as_far_as_its_category_says(
-    make_model: MakeModel, inputs: ModelInputs
-) -> None:
-    plain = make_model()
-    category = inputs.windows[:, -1, -len(CATEGORIES) :].argmax(axis=1)
-    weights = np.stack([np.linspace(0.2, 1.0, len(CATEGORIES)), np.zeros(len(CATEGORIES))], axis=1)
-    stacked = replace(plain, stacking=Stacking(weights)).locate(inputs, 7)
-    move = plain.locate(inputs, 7).location - inputs.last_apy
-    np.testing.assert_allclose(stacked.location, inputs.last_apy + weights[category, 0] * move)
-    assert np.array_equal(stacked.scale, plain.locate(inputs, 7).scale)
-    assert np.array_equal(stacked.volatility, plain.locate(inputs, 7).volatility)
 
 
 def test_a_forecast_has_no_noise_in_it(make_model: MakeModel, inputs: ModelInputs) -> None:
