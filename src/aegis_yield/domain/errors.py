@@ -17,6 +17,7 @@ survives pickling (workers send errors between processes).
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -107,7 +108,8 @@ class RequestError(AegisError, ValueError):
         self.name = name
         self.received = received
         self.allowed = allowed
-        super().__init__(f"{name}: received {received!r}, allowed is {allowed}")
+        shown = str(received) if isinstance(received, dt.date) else repr(received)
+        super().__init__(f"{name}: received {shown}, allowed is {allowed}")
 
     def __reduce__(self) -> tuple[type[RequestError], tuple[str, object, str]]:
         return type(self), (self.name, self.received, self.allowed)

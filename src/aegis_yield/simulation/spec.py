@@ -47,7 +47,7 @@ class MarketSpec:
         today = datetime.datetime.now(datetime.UTC).date()
         is_plain_date = isinstance(self.end, datetime.date) and not isinstance(self.end, datetime.datetime)
         if not is_plain_date or self.end > today:
-            raise RequestError("end", str(self.end), f"a date up to today, {today.isoformat()} (UTC)")
+            raise RequestError("end", self.end, f"a date up to today, {today.isoformat()} (UTC)")
 
     @property
     def start(self) -> datetime.date:
