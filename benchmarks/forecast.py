@@ -1,6 +1,7 @@
-"""The race: a bundle against baselines and peers on the same origins, in one run.
+r"""The race: a bundle against baselines and peers on the same origins, in one run.
 
-    python benchmarks/forecast.py --model models/backtest/lstm_v1.pth --start 2025-01-01 --end 2025-09-20
+    python benchmarks/forecast.py --model models/backtest/lstm_v1.pth --against models/backtest/lstm_v2.pth \
+        --start 2025-01-01 --end 2025-09-20
 
 Without ``--model`` the newest bundle runs; without reference data the simulated market stands in. Peers are
 fitted on rows up to the day before the first origin. ``--peers lightgbm`` leaves out the
@@ -41,7 +42,8 @@ def main() -> None:
     peers = _peers(arguments.peers, dataset, start, order.horizon_days, console)
     began = time.perf_counter()
     with StepDisplay(Console(stderr=True), "origins") as display:
-        result = evaluate(EvaluationOrder(dataset, order.bundle, start, end, peers=peers), display)
+        rivals = {f"{path.parent.name}/{path.stem}": load_bundle(path) for path in arguments.against}
+        result = evaluate(EvaluationOrder(dataset, order.bundle, start, end, peers=peers, rivals=rivals), display)
     console.print(score_table(result.scores))
     console.print(category_table(result.scores))
     console.print(f"{time.perf_counter() - began:.0f} s for {result.scores['n_forecasts']:,} forecasts of each")
@@ -52,6 +54,7 @@ def main() -> None:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="bundle; default: the newest")
+    parser.add_argument("--against", type=Path, nargs="*", default=[], help="other bundles in the same race")
     parser.add_argument("--data", type=Path, help="dataset folder; default: the reference data, else simulated")
     parser.add_argument("--start", type=dt.date.fromisoformat, help="first origin")
     parser.add_argument("--end", type=dt.date.fromisoformat, help="last origin")
