@@ -66,8 +66,12 @@ def main() -> None:
     for name in ("what", "value", "unit", "ratio to peer"):
         table.add_column(name)
     for row in rows:
-        table.add_row(str(row["what"]), f"{row['value']:,.3g}", str(row["unit"]), str(row.get("ratio", "")))
+        table.add_row(str(row["what"]), _figure(float(str(row["value"]))), str(row["unit"]), str(row.get("ratio", "")))
     Console().print(table)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _training() -> list[dict[str, object]]:
