@@ -213,7 +213,7 @@ class FittingSession:
 def rounded(weights: Weights) -> Weights:
     """Return weights in half precision, as bundles keep them.
 
-    Rounding moves an output by less than a thousandth of its local scale and halves the file; it happens
+    Rounding moves an output by far less than its own doubt and halves the file; it happens
     before anything is forecast, so that a bundle forecasts the same bits after saving and loading.
     """
     return {name: tensor.half() for name, tensor in weights.items()}
