@@ -51,14 +51,18 @@ class BatchSource:
 
     def targets(self, rows: IntArray, horizon_days: IntArray) -> Targets:
         """Return the outcomes of ``rows`` over their own horizons."""
-        futures = self.data.futures()[rows]
-        variance = mean_square_change(futures, horizon_days)
-        return Targets(
-            anchor=futures[:, 0],
-            scale=self.data.scale[rows],
-            apy=np.expm1(mean_log_growth(futures, horizon_days)),
-            volatility=np.sqrt(DAYS_PER_YEAR * variance),
-        )
+        return targets_of(self.data, rows, horizon_days)
+
+
+def targets_of(data: WindowSet, rows: IntArray, horizon_days: IntArray) -> Targets:
+    """Return the outcomes of rows of a window set over their own horizons."""
+    futures = data.futures()[rows]
+    return Targets(
+        anchor=futures[:, 0],
+        scale=data.scale[rows],
+        apy=np.expm1(mean_log_growth(futures, horizon_days)),
+        volatility=np.sqrt(DAYS_PER_YEAR * mean_square_change(futures, horizon_days)),
+    )
 
 
 def draw_horizons(rng: np.random.Generator, limit: IntArray) -> IntArray:

@@ -21,7 +21,7 @@ import numpy as np
 
 from aegis_yield.domain.errors import TrainingError
 from aegis_yield.domain.limits import DEFAULT_HORIZON_DAYS
-from aegis_yield.models.batches import BatchSource, fit_scaler
+from aegis_yield.models.batches import BatchSource, fit_scaler, targets_of
 from aegis_yield.models.calibration import ScorePool
 from aegis_yield.models.evidence import Evidence, gather_evidence
 from aegis_yield.models.lstm import LstmModel, Weights, build_network
@@ -201,9 +201,8 @@ class FittingSession:
     def _fit_recipe(self, rows: IntArray) -> Recipe:
         if self.plan.recipe == "anchored":
             return AnchoredRecipe()
-        source = BatchSource(self.data, view=None)  # type: ignore[arg-type]  # targets need no windows
         horizon = np.minimum(self.data.horizon_limit(rows, self.split.train_end), DEFAULT_HORIZON_DAYS)
-        return TextbookRecipe.fit(source.targets(rows, horizon))
+        return TextbookRecipe.fit(targets_of(self.data, rows, horizon))
 
     @staticmethod
     def _best_epochs(scouts: list[MemberState]) -> int:
