@@ -24,9 +24,9 @@ from aegis_yield.models.base import LocationScaleModel
 from aegis_yield.models.bundle import load_bundle
 from aegis_yield.pipelines.datasets import open_dataset, reference_folder
 from aegis_yield.pipelines.evaluate import EvaluationOrder, evaluate
+from aegis_yield.pipelines.models import choose_model
 from aegis_yield.preprocessing.panel import build_panel, to_day
 from aegis_yield.preprocessing.windows import build_windows
-from aegis_yield.registry import default_model
 from aegis_yield.reporting.console import category_table, score_table
 from benchmarks.peers import LightGbm, classical_peers
 
@@ -37,7 +37,7 @@ def main() -> None:
     console = Console()
     folder = arguments.data or reference_folder()
     dataset = open_dataset(folder if folder and folder.is_dir() else None)
-    order = EvaluationOrder(dataset, load_bundle(arguments.model or default_model()), arguments.start, arguments.end)
+    order = EvaluationOrder(dataset, choose_model(dataset, arguments.model)[1], arguments.start, arguments.end)
     start, end = order.span
     peers = _peers(arguments.peers, dataset, start, order.horizon_days, console)
     began = time.perf_counter()

@@ -47,12 +47,13 @@ def evaluate(
     from aegis_yield.pipelines.datasets import open_dataset
     from aegis_yield.pipelines.evaluate import EvaluationOrder
     from aegis_yield.pipelines.evaluate import evaluate as run
-    from aegis_yield.registry import default_model
+    from aegis_yield.pipelines.models import choose_model
     from aegis_yield.reporting.console import category_table, score_table
 
+    dataset = open_dataset(data)
     order = EvaluationOrder(
-        dataset=open_dataset(data),
-        bundle=load_bundle(model or default_model()),
+        dataset=dataset,
+        bundle=choose_model(dataset, model)[1],
         start=parse_date("start", start),
         end=parse_date("end", end),
         every_days=every,

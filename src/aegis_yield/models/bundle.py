@@ -53,6 +53,11 @@ class Bundle:
     provenance: dict[str, Any]
 
     @property
+    def is_simulated(self) -> bool:
+        """Whether the model learned from simulated data."""
+        return bool(self.provenance.get("data", {}).get("simulated", False))
+
+    @property
     def data_end(self) -> str:
         """ISO date of the last row that training or calibration saw."""
         return str(self.provenance.get("data", {}).get("last_date", "unknown"))

@@ -24,13 +24,14 @@ from aegis_yield.domain.limits import (
     check_level,
 )
 from aegis_yield.domain.naming import StrategyNames
-from aegis_yield.models.bundle import Bundle, bundle_digest, load_bundle
+from aegis_yield.models.bundle import Bundle, bundle_digest
 from aegis_yield.pipelines.datasets import open_dataset
 from aegis_yield.pipelines.memory import InputsMemory
+from aegis_yield.pipelines.models import choose_model
 from aegis_yield.pipelines.names import load_names
 from aegis_yield.preprocessing.origins import OriginBatch
 from aegis_yield.preprocessing.panel import to_day
-from aegis_yield.registry import default_model, version_of
+from aegis_yield.registry import version_of
 
 RECENT_DAYS = 30
 """Forecasting everything leaves out strategies without a row in so many days: they have ended."""
@@ -156,9 +157,9 @@ class Forecaster:
     @classmethod
     def open(cls, data: Path | None = None, model: Path | None = None) -> Forecaster:
         """Load tables and model, each from its default place unless a path is given."""
-        path = model or default_model()
-        bundle = load_bundle(path)
-        return cls(open_dataset(data), bundle, f"{version_of(path)}-{bundle_digest(path)}", load_names())
+        dataset = open_dataset(data)
+        path, bundle = choose_model(dataset, model)
+        return cls(dataset, bundle, f"{version_of(path)}-{bundle_digest(path)}", load_names())
 
     @cached_property
     def _memory(self) -> InputsMemory:
@@ -270,7 +271,7 @@ class Forecaster:
         notes = []
         if self.dataset.is_simulated:
             notes.append("SIMULATED market data: these numbers say nothing about real strategies")
-        if self.bundle.provenance.get("data", {}).get("simulated"):
+        if self.bundle.is_simulated:
             notes.append("this model was trained on SIMULATED data")
         if question.as_of is not None and question.as_of.isoformat() < self.bundle.data_end:
             notes.append(f"the model has learned from days after {question.as_of}: no proof of skill")

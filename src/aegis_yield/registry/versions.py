@@ -25,8 +25,8 @@ def version_of(path: Path) -> str:
     return path.stem
 
 
-def default_model() -> Path:
-    """Return the newest ``lstm_v<N>.pth``, or the one that ships with the project.
+def candidate_models() -> list[Path]:
+    """Return every ``lstm_v<N>.pth``, newest first; the one that ships with the project comes last.
 
     Raises
     ------
@@ -34,12 +34,18 @@ def default_model() -> Path:
         If there is none at all.
     """
     numbered = _numbered(models_folder())
-    if numbered:
-        return numbered[max(numbered)]
+    found = [numbered[number] for number in sorted(numbered, reverse=True)]
     shipped = shipped_file("models/lstm_v1.pth", "shipped/lstm_v1.pth")
-    if shipped.is_file():
-        return shipped
-    raise BundleError(f"no model in {models_folder()}; train one with: python scripts/train.py")
+    if shipped.is_file() and shipped not in found:
+        found.append(shipped)
+    if not found:
+        raise BundleError(f"no model in {models_folder()}; train one with: python scripts/train.py")
+    return found
+
+
+def default_model() -> Path:
+    """Return the first of :func:`candidate_models`."""
+    return candidate_models()[0]
 
 
 def publish(content: bytes, folder: Path) -> Path:
