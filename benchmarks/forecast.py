@@ -46,6 +46,8 @@ def main() -> None:
         result = evaluate(EvaluationOrder(dataset, order.bundle, start, end, peers=peers, rivals=rivals), display)
     console.print(score_table(result.scores))
     console.print(category_table(result.scores))
+    if result.scores["seen_in_training"]:
+        console.print("NOTE: a bundle here was trained on some of these days: its row is no proof of skill")
     console.print(f"{time.perf_counter() - began:.0f} s for {result.scores['n_forecasts']:,} forecasts of each")
     if arguments.json:
         arguments.json.write_text(json.dumps(result.scores, indent=2))

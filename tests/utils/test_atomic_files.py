@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import stat
@@ -146,3 +147,12 @@ def test_writing_leaves_the_umask_as_it_was(tmp_path: Path) -> None:
 def test_sha256_gives_the_published_digests(tmp_path: Path, content: bytes, digest: str) -> None:
     (tmp_path / "file").write_bytes(content)
     assert sha256_of(tmp_path / "file") == digest
+
+
+def test_a_write_that_fails_names_the_file(tmp_path: Path) -> None:
+    def fill_the_disk(_: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match=r"No space left on device.*report\.html"):
+        write_atomically(tmp_path / "report.html", fill_the_disk)
+    assert list(tmp_path.iterdir()) == []

@@ -83,10 +83,10 @@ def demo(
     forecaster = Forecaster.open(data, model)
     say(f"data: {forecaster.dataset.name}; model: {forecaster.model_version}")
     answer = forecaster.ask(Question(forecaster.names.defaults, horizon))
-    write_forecast_page(forecaster, answer, html)
     out.print(forecast_table(answer))
     for note in answer.notes:
         notes.print(f"[yellow]note:[/] {escape(note)}")
+    write_forecast_page(forecaster, answer, html)
     out.print(f"report: {html}", soft_wrap=True, markup=False)
 
 

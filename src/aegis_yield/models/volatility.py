@@ -26,7 +26,7 @@ from aegis_yield.utils.typing import FloatArray, IntArray
 
 MARGIN: Final = 1.5
 EWMA_SHARE: Final = 0.3
-"""Chosen on 2024 data: they beat RiskMetrics' volatility on QLIKE's median and on log error."""
+"""Chosen on 2024 data, where they beat RiskMetrics' volatility on QLIKE's median and on log error."""
 
 LEAST_RATIO: Final = 0.02
 """Daily changes are told apart down to this fraction of the local scale."""

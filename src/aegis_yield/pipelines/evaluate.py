@@ -124,7 +124,7 @@ def evaluate(order: EvaluationOrder, on_progress: Callable[[int, int], None] = l
     course = Course(
         scored_days=origins,
         horizon_days=order.horizon_days,
-        every_days=max(order.every_days, DEFAULT_EVERY_DAYS),
+        burn_in_step_days=max(order.every_days, DEFAULT_EVERY_DAYS),
     )
     n_origins = len(course.scored_days) + len(course.burn_in_days(panel))
     walks = walk_forward(panel, _contenders(order), course, lambda done: on_progress(done, n_origins))

@@ -76,18 +76,18 @@ class Course:
         Origins whose forecasts are kept, rising day numbers.
     horizon_days : int
         Days ahead.
-    every_days : int
-        Distance of origins, also in the burn-in.
+    burn_in_step_days : int
+        Distance of the origins before the first scored one.
     """
 
     scored_days: tuple[int, ...]
     horizon_days: int
-    every_days: int
+    burn_in_step_days: int
 
     def burn_in_days(self, panel: Panel) -> list[int]:
         """Return the origins before the first scored one, as far back as the panel allows."""
         first = self.scored_days[0]
-        step = max(1, self.every_days)
+        step = max(1, self.burn_in_step_days)
         earliest = max(panel.first_day, first - BURN_IN_DAYS)
         return sorted(range(first - step, earliest - 1, -step))
 

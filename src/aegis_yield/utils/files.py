@@ -34,6 +34,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         # mkstemp makes private files; give the result the mode an ordinary open() would have.
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        # A full disk says only that there is no space: name the file that could not be written.
+        error.filename = error.filename or str(path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     _flush(path.parent)
