@@ -16,7 +16,10 @@ from aegis_yield.domain.errors import AegisError
 EXIT_FAILURE: Final = 1
 EXIT_INTERRUPTED: Final = 130
 
-EXTRAS: Final = {"plotly": "report", "fastapi": "serve", "pydantic_settings": "serve", "uvicorn": "serve"}
+EXTRAS: Final = {
+    "plotly": "report", "fastapi": "serve", "pydantic_settings": "serve", "uvicorn": "serve",
+    "httpx2": "collect", "stamina": "collect", "aiolimiter": "collect", "eth_abi": "collect",
+}  # fmt: skip
 """Packages that only some commands need, and the extra that brings them."""
 
 LIST_OPTIONS: Final = ("--strategies", "--against")

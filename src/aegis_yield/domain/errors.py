@@ -9,7 +9,11 @@
     ├── UnknownStrategyError (LookupError) a strategy that the dataset does not hold
     ├── RequestError (ValueError)          an argument outside what is allowed
     ├── BundleError (ValueError)           a model file that is missing, corrupt or foreign
-    └── TrainingError (RuntimeError)       training cannot start or go on
+    ├── TrainingError (RuntimeError)       training cannot start or go on
+    └── CollectionError (RuntimeError)     collection cannot start or go on
+        ├── SourceError                    ... one source gave no usable answer
+        ├── OfflineError                   ... a host beyond this machine while offline mode is on
+        └── BusyError                      ... another collection is at work in the same folder
 
 Each says what was received, what is allowed and what to do, in one line fit for a terminal, and
 survives pickling (workers send errors between processes).
@@ -121,3 +125,36 @@ class BundleError(AegisError, ValueError):
 
 class TrainingError(AegisError, RuntimeError):
     """Training cannot start or cannot go on."""
+
+
+class CollectionError(AegisError, RuntimeError):
+    """Collection cannot start or cannot go on."""
+
+
+class SourceError(CollectionError):
+    """A source gave no usable answer.
+
+    Attributes
+    ----------
+    verdict : str
+        What may be done about it: ``"transient"`` (ask again), ``"banned"`` (leave the host alone),
+        ``"too_large"`` (ask for less), ``"provider"`` (ask another node) or ``"final"`` (nothing).
+    retry_after_s : float or None
+        How long the source asked to be left alone.
+    """
+
+    def __init__(self, message: str, verdict: str, retry_after_s: float | None = None) -> None:
+        self.verdict = verdict
+        self.retry_after_s = retry_after_s
+        super().__init__(message)
+
+    def __reduce__(self) -> tuple[type[SourceError], tuple[str, str, float | None]]:
+        return type(self), (str(self), self.verdict, self.retry_after_s)
+
+
+class OfflineError(CollectionError):
+    """A host beyond this machine was asked for while offline mode is on."""
+
+
+class BusyError(CollectionError):
+    """Another collection is at work in the same folder."""
