@@ -14,13 +14,13 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx2
 import stamina
 
-from aegis_yield import __version__
 from aegis_yield.collection.limits import Gate, HostFigures, seconds_to_hold
 from aegis_yield.collection.raw import Answer, RawZone
 from aegis_yield.collection.redaction import Redactor
@@ -29,7 +29,7 @@ from aegis_yield.collection.units import Request, WorkUnit
 from aegis_yield.collection.verdicts import Verdict, decoded, refuse_status
 from aegis_yield.domain.errors import SourceError
 
-USER_AGENT: Final = f"aegis-yield/{__version__} (collector of public DeFi yield data)"
+USER_AGENT: Final = f"aegis-yield/{version('aegis-yield')} (collector of public DeFi yield data)"
 
 Check = Callable[[Any], None]
 """Raises SourceError if decoded JSON is an error in disguise."""
