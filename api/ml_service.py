@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -116,7 +116,7 @@ def _add_routes(app: FastAPI) -> None:
         offset: Annotated[int, Query(ge=0, le=1_000_000, description="Rows to skip.")] = 0,
     ) -> StrategyPage:
         listing = strategy_listing(forecaster.dataset, category)
-        page = [_describe(row, forecaster) for row in listing[offset : offset + limit]]
+        page = _described(listing[offset : offset + limit], forecaster)
         return StrategyPage(strategies=page, total=len(listing), simulated=forecaster.dataset.is_simulated)
 
     @app.get("/health/live", summary="The process answers")
@@ -137,9 +137,12 @@ def _add_routes(app: FastAPI) -> None:
         )
 
 
-def _describe(row: dict[str, Any], forecaster: Forecaster) -> StrategyInfo:
-    aliases = [alias for alias, target in forecaster.names.aliases.items() if target == row["strategy_id"]]
-    return StrategyInfo(aliases=aliases, **row)
+def _described(rows: Sequence[dict[str, Any]], forecaster: Forecaster) -> list[StrategyInfo]:
+    held = forecaster.names.held(forecaster.known_strategies)
+    aliases: dict[str, list[str]] = {}
+    for alias, strategy in held.items():
+        aliases.setdefault(strategy, []).append(alias)
+    return [StrategyInfo(aliases=aliases.get(row["strategy_id"], []), **row) for row in rows]
 
 
 def main(host: str | None = None, port: int | None = None) -> None:

@@ -18,7 +18,7 @@ from aegis_yield.preprocessing.features import FEATURE_NAMES
 from aegis_yield.preprocessing.tables import read_dataset
 
 PREDICT = ("scripts/predict.py", "--strategies", "aave", "lido", "delta", "--horizon", "7")
-COMMANDS = ("train", "evaluate", "predict", "demo", "strategies", "check", "simulate", "features", "serve")
+COMMANDS = ("collect", "train", "evaluate", "predict", "demo", "strategies", "check", "simulate", "features", "serve")
 Done = subprocess.CompletedProcess[str]
 
 

@@ -7,7 +7,11 @@ from aegis_yield.domain.naming import StrategyNames
 
 KNOWN = ["aave-v3:ethereum:usdc", "lido:ethereum:steth", "curve:ethereum:3Pool", "pendle:arbitrum:weeth"]
 NAMES = StrategyNames(
-    aliases={"aave": "aave-v3:ethereum:usdc", "lido": "lido:ethereum:steth", "delta": "delta-neutral:binance:eth"},
+    aliases={
+        "aave": ("aave-v3:ethereum:usdc",),
+        "lido": ("lido:ethereum:steth",),
+        "delta": ("delta-neutral:lido-binance:steth-eth", "delta-neutral:binance:eth"),
+    },
     defaults=("aave", "lido"),
 )
 
@@ -49,6 +53,7 @@ def test_nothing_like_it_gives_no_suggestion() -> None:
 def test_an_alias_of_a_strategy_that_is_not_there_is_refused_and_never_suggested() -> None:
     with pytest.raises(UnknownStrategyError, match="'delta'") as caught:
         NAMES.resolve("delta", KNOWN)
+    assert set(NAMES.held(KNOWN)) == {"aave", "lido"}
     assert "delta" not in caught.value.closest
 
 
@@ -63,3 +68,18 @@ def test_every_suggestion_can_be_asked_for() -> None:
         NAMES.resolve("ethereum", KNOWN)
     assert caught.value.closest
     assert all(NAMES.resolve(name, KNOWN) in KNOWN for name in caught.value.closest)
+
+
+WHOLE, LEG = "delta-neutral:lido-binance:steth-eth", "delta-neutral:binance:eth"
+
+
+@pytest.mark.parametrize(("held", "meant"), [([LEG, WHOLE], WHOLE), ([LEG], LEG), ([WHOLE], WHOLE)])
+def test_of_several_ids_the_first_that_the_data_holds_is_meant(held: list[str], meant: str) -> None:
+    assert NAMES.resolve("delta", [*KNOWN, *held]) == meant
+    assert NAMES.held([*KNOWN, *held])["delta"] == meant
+
+
+def test_an_alias_of_nothing_that_is_held_is_unknown() -> None:
+    with pytest.raises(UnknownStrategyError):
+        NAMES.resolve("delta", KNOWN)
+    assert set(NAMES.held(KNOWN)) == {"aave", "lido"}

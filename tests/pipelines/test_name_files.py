@@ -24,15 +24,16 @@ def own(tmp_path: Path) -> Path:
 def test_the_shipped_names_are_the_promised_ones() -> None:
     names = load_names()
     assert names.defaults == ("aave", "lido", "delta")
-    assert names.aliases["aave"] == "aave-v3:ethereum:usdc"
-    assert names.aliases["lido"] == "lido:ethereum:steth"
+    assert names.aliases["aave"] == ("aave-v3:ethereum:usdc",)
+    assert names.aliases["lido"] == ("lido:ethereum:steth",)
     assert set(names.defaults) <= set(names.aliases)
 
 
 def test_a_home_without_names_uses_the_shipped_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AEGIS_HOME", str(tmp_path))
     shipped = tomllib.loads((CHECKOUT / "configs" / "strategies.toml").read_text())
-    assert load_names().aliases == shipped["aliases"]
+    as_lists = {alias: [ids] if isinstance(ids, str) else ids for alias, ids in shipped["aliases"].items()}
+    assert {alias: list(ids) for alias, ids in load_names().aliases.items()} == as_lists
 
 
 def test_a_homes_own_names_win_over_the_shipped_ones(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -72,7 +73,8 @@ def test_a_file_may_hold_nothing(tmp_path: Path) -> None:
         b'defaults = ["aave"]',
         b'[defaults]\nstrategies = "aave"',
         b"[defaults]\nstrategies = [1]",
-        b'[aliases]\nx = ["a"]',
+        b"[aliases]\nx = []",
+        b"[aliases]\nx = [1]",
     ],
 )
 def test_a_broken_file_is_refused_in_one_line_that_names_it(tmp_path: Path, content: bytes) -> None:

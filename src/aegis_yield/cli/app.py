@@ -1,4 +1,4 @@
-"""The command line: ``aegis train | evaluate | predict | …``; the scripts are these commands by other names."""
+"""The command line: ``aegis collect | train | evaluate | predict | …``; the scripts are these commands renamed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from aegis_yield import __version__
-from aegis_yield.cli import data, evaluate, predict, serve, train
+from aegis_yield.cli import collect, data, evaluate, predict, serve, train
 from aegis_yield.cli.shared import guarded
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+app.command("collect")(collect.collect)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)

@@ -104,7 +104,8 @@ def _write_page(
 
     names = load_names()
     known = result.panel.strategy_ids.tolist()
-    shown = {name: names.aliases.get(name, name) for name in names.defaults}
+    held = names.held(known)
+    shown = {name: held.get(name, name) for name in names.defaults}
     shown = {name: strategy for name, strategy in shown.items() if strategy in known}
     start, end = order.span
     others = [

@@ -22,7 +22,7 @@ EXTRAS: Final = {
 }  # fmt: skip
 """Packages that only some commands need, and the extra that brings them."""
 
-LIST_OPTIONS: Final = ("--strategies", "--against")
+LIST_OPTIONS: Final = ("--strategies", "--against", "--sources")
 """Options that take several values after one another: ``--strategies aave lido delta``."""
 
 PIPE_WIDTH: Final = 200

@@ -17,13 +17,13 @@ class StrategyNames:
 
     Attributes
     ----------
-    aliases : mapping of str to str
-        Short name to strategy_id.
+    aliases : mapping of str to tuple of str
+        Short name to the strategy_ids that it may stand for: the first that the dataset holds is meant.
     defaults : tuple of str
         Names used when none are given.
     """
 
-    aliases: Mapping[str, str]
+    aliases: Mapping[str, tuple[str, ...]]
     defaults: tuple[str, ...]
 
     def resolve(self, name: str, known: Sequence[str]) -> str:
@@ -43,13 +43,22 @@ class StrategyNames:
         """
         wanted = name.strip().lower()
         lowered = {strategy.lower(): strategy for strategy in known}
-        target = self.aliases.get(wanted, wanted)
-        if target.lower() in lowered:
-            return lowered[target.lower()]
+        for target in self.aliases.get(wanted, (wanted,)):
+            if target.lower() in lowered:
+                return lowered[target.lower()]
         raise UnknownStrategyError(name, self._closest(wanted, lowered))
 
+    def held(self, known: Sequence[str]) -> dict[str, str]:
+        """Return what each alias means, given what the dataset holds; aliases of nothing that is held are absent."""
+        lowered = {strategy.lower(): strategy for strategy in known}
+        found = {
+            alias: next((lowered[target.lower()] for target in targets if target.lower() in lowered), None)
+            for alias, targets in self.aliases.items()
+        }
+        return {alias: strategy for alias, strategy in found.items() if strategy is not None}
+
     def _closest(self, wanted: str, lowered: Mapping[str, str]) -> list[str]:
-        candidates = [*(a for a, target in self.aliases.items() if target.lower() in lowered), *lowered]
+        candidates = [*self.held(list(lowered.values())), *lowered]
         close = difflib.get_close_matches(wanted, candidates, n=_SUGGESTIONS, cutoff=0.5)
         parts = [c for c in candidates if wanted and wanted in c]
         names = list(dict.fromkeys([*close, *parts]))[:_SUGGESTIONS]

@@ -36,7 +36,14 @@ def load_names(path: Path | None = None) -> StrategyNames:
     if not isinstance(aliases, dict) or not isinstance(default_section, dict):
         raise DataError(f"{chosen}: [aliases] and [defaults] must be tables, see configs/strategies.toml")
     defaults = default_section.get("strategies", [])
-    if not isinstance(defaults, list) or not all(isinstance(text, str) for text in [*aliases.values(), *defaults]):
+    targets = {alias.lower(): [target] if isinstance(target, str) else target for alias, target in aliases.items()}
+    if not _is_texts(defaults) or not all(_is_texts(found) and found for found in targets.values()):
         received = [*aliases.values(), defaults]
-        raise DataError(f"{chosen}: aliases must be text and defaults a list of text, received {received!r}")
-    return StrategyNames({alias.lower(): target for alias, target in aliases.items()}, tuple(defaults))
+        raise DataError(
+            f"{chosen}: aliases must be text or lists of text and defaults a list of text, received {received!r}"
+        )
+    return StrategyNames({alias: tuple(found) for alias, found in targets.items()}, tuple(defaults))
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)

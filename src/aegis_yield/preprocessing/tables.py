@@ -68,15 +68,19 @@ def read_dataset(folder: Path, today: dt.date | None = None) -> Dataset:
 def write_dataset(dataset: Dataset, folder: Path) -> None:
     """Check a dataset and write it as three Parquet files, each appearing whole or not at all.
 
+    Yields come last, so that a reader at any moment finds every strategy described. An empty
+    market table is not written: market features are masked without it.
+
     Raises
     ------
     TableFaultsError
         If a table breaks the contract; then nothing is written.
     """
-    checked = {table: validate(table, getattr(dataset, table)) for table in TABLES}
+    tables = [table for table in TABLES if table != "market" or dataset.market.height]
+    checked = {table: validate(table, getattr(dataset, table)) for table in tables}
     _check_references(checked["yields"], checked["strategies"])
-    for table, frame in checked.items():
-        write_atomically(folder / f"{table}.parquet", frame.write_parquet)
+    for table in sorted(checked):
+        write_atomically(folder / f"{table}.parquet", checked[table].write_parquet)
 
 
 def find_table(folder: Path, table: str) -> Path | None:

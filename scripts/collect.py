@@ -1,0 +1,6 @@
+"""``aegis collect`` as a script; see ``python scripts/collect.py --help``."""
+
+from aegis_yield.cli.app import run_command
+
+if __name__ == "__main__":
+    run_command("collect")
