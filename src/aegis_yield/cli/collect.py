@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aegis_yield.cli.options import JsonFlag, parse_date
-from aegis_yield.cli.progress import StepDisplay
 from aegis_yield.cli.shared import EXIT_FAILURE, notes, out, say
 from aegis_yield.domain.errors import RequestError
 
@@ -90,6 +89,7 @@ def _strategies(names: list[str] | None) -> tuple[str, ...] | None:
 
 
 def _run(folder: CollectionFolder, wish: Wish, as_json: bool) -> None:
+    from aegis_yield.cli.progress import StepDisplay
     from aegis_yield.pipelines.collect import collect as run
     from aegis_yield.reporting.collection_tables import collected_table, host_table
 
@@ -137,6 +137,7 @@ def _dry_run(folder: CollectionFolder, wish: Wish, as_json: bool) -> None:
 
 
 def _rebuild(folder: CollectionFolder) -> None:
+    from aegis_yield.cli.progress import StepDisplay
     from aegis_yield.pipelines.collect import rebuild
 
     with StepDisplay(notes, "reading raw answers") as display:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from aegis_yield.models.training import EpochReport
+if TYPE_CHECKING:
+    from aegis_yield.models.training import EpochReport  # would load torch, which counting steps does not need
 
 
 class TrainingDisplay:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -19,6 +20,14 @@ from aegis_yield.utils.project import shipped_file
 
 DEFAULT_HISTORY_DAYS: Final = 730
 
+YIELD_DATASETS: Final = ("apr", "chart", "funding", "rebases", "reserve", "share_price")
+"""What a strategy's yield can be made from (see ``assemble/feeds.py``)."""
+
+MARKET_DATASETS: Final = (
+    "candles", "chain_tvl", "fees", "index", "market_chart", "observations", "price", "protocol_tvl", "stablecoins",
+)  # fmt: skip
+"""What a column of the market table can be made from (see ``assemble/market.py``)."""
+
 
 @dataclass(frozen=True)
 class Feed:
@@ -30,10 +39,13 @@ class Feed:
         What is asked for.
     rate : str
         ``"apy"`` if its rate is taken as it is, ``"apr"`` if it is simple interest to be compounded daily.
+    through : tuple of str
+        Of a vault whose asset is a share of another vault: that one, and so on down to a plain token.
     """
 
     demand: Demand
     rate: str = "apy"
+    through: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -133,7 +145,9 @@ class Catalogue:
 
 
 def _demands_of(listed: Listed) -> Iterator[Demand]:
-    yield from (feed.demand for feed in listed.feeds)
+    for feed in listed.feeds:
+        yield feed.demand
+        yield from (replace(feed.demand, entity=inner) for inner in feed.through)
     if listed.price is not None:
         yield Demand("defillama", "price", listed.price.of)
         if listed.price.over:
@@ -159,39 +173,56 @@ def load_catalogue(path: Path | None = None) -> Catalogue:
         content = tomllib.loads(chosen.read_text())
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CollectionError(f"{chosen}: cannot be read as a TOML catalogue: {error}") from error
-    strategies = _entries(chosen, "strategy", content.get("strategy", []), _listed)
-    market = _entries(chosen, "market", content.get("market", []), _market_column)
-    days = content.get("defaults", {}).get("history_days", DEFAULT_HISTORY_DAYS)
-    catalogue = Catalogue(tuple(strategies), tuple(market), int(days))
+    strange = sorted(set(content) - {"defaults", "strategy", "market"})
+    if strange:
+        raise CollectionError(f"{chosen}: {strange} is unknown, allowed is [defaults], [[strategy]] and [[market]]")
+    strategies = _entries(chosen, "strategy", content, _listed)
+    market = _entries(chosen, "market", content, _market_column)
+    catalogue = Catalogue(tuple(strategies), tuple(market), _history_days(chosen, content))
+    _refuse_twins(chosen, "id", [listed.id for listed in strategies])
+    _refuse_twins(chosen, "column", [column.column for column in market])
     _check_legs(chosen, catalogue)
     return catalogue
+
+
+def _history_days(path: Path, content: Mapping[str, Any]) -> int:
+    defaults = content.get("defaults", {})
+    days = defaults.get("history_days", DEFAULT_HISTORY_DAYS) if isinstance(defaults, dict) else defaults
+    if isinstance(days, bool) or not isinstance(days, int) or days < 1:
+        raise CollectionError(f"{path}: defaults: history_days is {days!r}, allowed is a whole number above 0")
+    return days
 
 
 Entry = TypeVar("Entry")
 
 
-def _entries(path: Path, kind: str, tables: Any, read: Callable[[Mapping[str, Any]], Entry]) -> list[Entry]:
+def _entries(
+    path: Path, kind: str, content: Mapping[str, Any], read: Callable[[Mapping[str, Any]], Entry]
+) -> list[Entry]:
+    tables = content.get(kind, [])
+    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+        raise CollectionError(f"{path}: {kind}: expected entries that begin with [[{kind}]], received something else")
     found = []
     for number, table in enumerate(tables, start=1):
         try:
             found.append(read(table))
         except (KeyError, TypeError, ValueError, AttributeError, AegisError) as error:
-            name = table.get("id", table.get("column", "?")) if isinstance(table, dict) else "?"
+            name = table.get("id", table.get("column", "?"))
             reason = f"{error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
             raise CollectionError(f"{path}: {kind} {number} ({name}): {reason}") from error
     return found
 
 
 def _listed(table: Mapping[str, Any]) -> Listed:
+    _refuse_unknown(table, ("id", "project", "chain", "symbol", "category", "sources", "carry", "price"))
     if table["category"] not in CATEGORIES:
         raise ValueError(f"category is {table['category']!r}, allowed is one of {', '.join(CATEGORIES)}")
-    feeds = tuple(_feed(entry) for entry in table.get("sources", ()))
-    carry = Carry(**table["carry"]) if "carry" in table else None
+    feeds = tuple(_feed(entry, YIELD_DATASETS) for entry in table.get("sources", ()))
+    carry = _carry(table["carry"]) if "carry" in table else None
     if bool(feeds) == (carry is not None):
         raise ValueError("needs either sources or a [strategy.carry], and not both")
-    if carry is not None and (carry.leverage < 0 or carry.holding_days <= 0):
-        raise ValueError("leverage must be at least 0 and holding_days above 0")
-    price = PriceOf(**table["price"]) if "price" in table else None
+    price = table.get("price", {})
+    _refuse_unknown(price, ("of", "over"))
     return Listed(
         id=str(table["id"]),
         project=str(table["project"]),
@@ -200,26 +231,57 @@ def _listed(table: Mapping[str, Any]) -> Listed:
         category=str(table["category"]),
         feeds=feeds,
         carry=carry,
-        price=price,
+        price=PriceOf(str(price["of"]), str(price.get("over", ""))) if price else None,
     )
 
 
-def _feed(entry: Mapping[str, str]) -> Feed:
+def _carry(table: Mapping[str, Any]) -> Carry:
+    _refuse_unknown(table, tuple(Carry.__dataclass_fields__))
+    for name, value in table.items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+        if name not in ("long", "short") and not is_number:
+            raise ValueError(f"{name} is {value!r}, allowed is a number, at least 0")
+    if table.get("holding_days") == 0:
+        raise ValueError("holding_days is 0, allowed is a number above 0")
+    return Carry(**{"long": table["long"], "short": table["short"], **table})
+
+
+def _feed(entry: Mapping[str, Any], allowed: tuple[str, ...]) -> Feed:
+    _refuse_unknown(entry, ("dataset", "entity", "rate", "through"))
     source, _, dataset = entry["dataset"].partition("/")
     dataset_of(source, dataset)
+    if dataset not in allowed:
+        raise ValueError(f"{entry['dataset']} holds nothing for this; allowed is a dataset of {', '.join(allowed)}")
     rate = entry.get("rate", "apy")
     if rate not in ("apy", "apr"):
         raise ValueError(f"rate is {rate!r}, allowed is 'apy' or 'apr'")
-    return Feed(Demand(source, dataset, entry["entity"]), rate)
+    through = entry.get("through", [])
+    if not isinstance(through, list):
+        raise ValueError(f"through is {through!r}, allowed is a list of vaults")
+    return Feed(Demand(source, dataset, str(entry["entity"])), rate, tuple(map(str, through)))
 
 
 def _market_column(table: Mapping[str, Any]) -> MarketColumn:
-    return MarketColumn(str(table["column"]), tuple(_feed(entry) for entry in table["sources"]))
+    _refuse_unknown(table, ("column", "sources"))
+    return MarketColumn(str(table["column"]), tuple(_feed(entry, MARKET_DATASETS) for entry in table["sources"]))
+
+
+def _refuse_unknown(table: Any, known: tuple[str, ...]) -> None:
+    """A word misspelt must not pass for one left out."""
+    if not isinstance(table, dict):
+        raise TypeError(f"expected a table of {', '.join(known)}, received {table!r}")
+    for name in table:
+        if name not in known:
+            raise ValueError(f"{name} is unknown, allowed is {', '.join(known)}")
+
+
+def _refuse_twins(path: Path, kind: str, names: Sequence[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise CollectionError(f"{path}: {kind} {name!r} is there twice")
 
 
 def _check_legs(path: Path, catalogue: Catalogue) -> None:
-    if len(catalogue.by_id) != len(catalogue.strategies):
-        raise CollectionError(f"{path}: two strategies have the same id")
     for listed in catalogue.strategies:
         for leg in (listed.carry.long, listed.carry.short) if listed.carry else ():
             if leg not in catalogue.by_id or catalogue.by_id[leg].carry is not None:

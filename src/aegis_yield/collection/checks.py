@@ -40,7 +40,7 @@ def sift(spec: TableSpec, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFram
 
 
 def _common_rules(spec: TableSpec) -> list[Rule]:
-    rules = [Rule(f"{key} must be known", pl.col(key).is_not_null()) for key in spec.keys]
+    rules = [Rule(f"{key} must be known", pl.col(key).is_not_null()) for key in (*spec.keys, "is_final")]
     rules += [
         Rule(f"{name} must be a finite number", pl.col(name).is_finite())
         for name, kind in spec.values.items()

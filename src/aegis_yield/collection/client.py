@@ -9,8 +9,10 @@ is final at once.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import logging
 import random
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -26,10 +28,13 @@ from aegis_yield.collection.raw import Answer, RawZone
 from aegis_yield.collection.redaction import Redactor
 from aegis_yield.collection.settings import CollectionSettings, HostSettings
 from aegis_yield.collection.units import Request, WorkUnit
-from aegis_yield.collection.verdicts import Verdict, decoded, refuse_status
+from aegis_yield.collection.verdicts import Verdict, as_line, decoded, refuse_status
 from aegis_yield.domain.errors import SourceError
 
 USER_AGENT: Final = f"aegis-yield/{version('aegis-yield')} (collector of public DeFi yield data)"
+
+_NO_PATIENCE_S: Final = 1e-3
+"""Stands for 0, which the retrying library takes for a mistake."""
 
 Check = Callable[[Any], None]
 """Raises SourceError if decoded JSON is an error in disguise."""
@@ -61,6 +66,12 @@ class Reply:
     fetched_at: dt.datetime
 
 
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Read the system's certificates once: it takes longer than a request to a host nearby."""
+    return httpx2.create_ssl_context()
+
+
 class Client:
     """Asks hosts; use as an async context manager.
 
@@ -75,14 +86,17 @@ class Client:
     def __init__(self, settings: CollectionSettings, raw: RawZone) -> None:
         self._settings, self._raw = settings, raw
         self._redactor = Redactor(settings.secrets)
-        self._gates: dict[str, Gate] = {}
+        self._gates: dict[_Address, Gate] = {}
         self.figures: dict[str, HostFigures] = {}
         # The library logs whole URLs at INFO, keys included.
         for name in ("httpx2", "httpcore2"):
             logging.getLogger(name).setLevel(logging.WARNING)
         logging.getLogger("stamina").setLevel(logging.ERROR)  # retries are counted and shown, not logged one by one
         self._http = httpx2.AsyncClient(
-            headers={"user-agent": USER_AGENT, "accept": "application/json"}, follow_redirects=False, trust_env=True
+            headers={"user-agent": USER_AGENT, "accept": "application/json"},
+            verify=_certificates(),
+            follow_redirects=False,
+            trust_env=not settings.offline,  # a proxy named by the environment is another machine
         )
 
     async def __aenter__(self) -> Self:
@@ -104,21 +118,24 @@ class Client:
             If offline mode forbids the host.
         """
         host = self._settings.host(request.host)
-        failure = SourceError(f"{host.name} has no address", Verdict.FINAL)
-        for base_url in host.base_urls:
+        *others, last = (_Address(host, base_url) for base_url in host.base_urls)
+        for address in others:
             try:
-                return await self._ask_patiently(unit, request, check, _Address(host, base_url))
+                return await self._ask_patiently(unit, request, check, address)
             except SourceError as error:
-                failure = error
                 if error.verdict in (Verdict.FINAL, Verdict.TOO_LARGE):
                     raise
-        raise failure
+                if error.verdict == Verdict.TRANSIENT:
+                    # All patience was spent on it: the next questions go to the others at once.
+                    self._gate(address).breaker.trip(error)
+        return await self._ask_patiently(unit, request, check, last)
 
     async def _ask_patiently(self, unit: WorkUnit, request: Request, check: Check, address: _Address) -> Reply:
         gate = self._gate(address)
         patience = self._settings.client
+        timeout = max(patience.patience_s, _NO_PATIENCE_S)
         attempts = stamina.retry_context(
-            on=_wait_before_retry, attempts=patience.attempts, timeout=patience.patience_s, wait_jitter=0
+            on=_wait_before_retry, attempts=patience.attempts, timeout=timeout, wait_jitter=0
         )
         async for attempt in attempts:
             with attempt:
@@ -136,16 +153,17 @@ class Client:
             gate.breaker.trip(error)
         if error.verdict == Verdict.TRANSIENT:
             if error.retry_after_s is not None and error.retry_after_s > patience.patience_s:
-                # Asked to wait longer than we ever would: as good as a ban.
+                # Asked to wait longer than we ever would: as good as a ban. Nobody waits it out at the gate.
                 gate.breaker.trip(error)
                 error.verdict = Verdict.BANNED
+                return
             ceiling = min(patience.backoff_cap_s, patience.backoff_base_s * 2.0**attempt)
             wait = random.uniform(0.0, ceiling)
-            if error.retry_after_s is not None:
+            if error.retry_after_s:  # "0", or a date that is past on our clock, says nothing of how long
                 wait = error.retry_after_s
                 gate.hold(wait)  # the host asked everybody to wait, not only this request
             error.retry_after_s = wait
-            if attempt < patience.attempts and error.verdict == Verdict.TRANSIENT:
+            if attempt < patience.attempts:
                 gate.figures.retries += 1
                 gate.figures.waited_s += wait
 
@@ -159,14 +177,17 @@ class Client:
         figures.limited += answer.status == 429
         self._gate(address).hold(seconds_to_hold(answer.headers, time.time()))
         answer = replace(answer, attempt=attempt, duration_ms=1000 * (time.monotonic() - began))
+        # Before anything is quoted from it: a quotation cut short could hold half a key, which no one would know again.
+        answer = replace(answer, body=self._redactor.content(answer.body))
         try:
+            if request.reads_errors and answer.status >= 400:
+                _heed_reason(answer, check)
             refuse_status(answer.status, answer.headers, answer.body, answer.fetched_at)
             content = decoded(answer.body)
             check(content)
         except SourceError as error:
-            clean = SourceError(
-                self._redactor.text(f"{address.host.name}: {error}"), error.verdict, error.retry_after_s
-            )
+            words = self._redactor.text(as_line(f"{address.host.name}: {error}"))
+            clean = SourceError(words, error.verdict, error.retry_after_s)
             self._land(unit, request, replace(answer, verdict=f"{error.verdict}: {clean}"))
             raise clean from None
         raw_id = self._land(unit, request, answer)
@@ -176,7 +197,7 @@ class Client:
         clean = self._redactor
         headers = clean.value({key.lower(): value for key, value in answer.headers.items()})
         asked = replace(request, params=clean.value(dict(request.params)), body=clean.value(request.body))
-        kept = replace(answer, headers=headers, body=clean.content(answer.body), url=clean.text(answer.url))
+        kept = replace(answer, headers=headers, url=clean.text(answer.url))
         return self._raw.land(unit, asked, kept)
 
     async def _transfer(self, request: Request, address: _Address) -> Answer:
@@ -194,7 +215,7 @@ class Client:
         try:
             response = await self._http.send(asked, stream=True)
             try:
-                body = await self._bounded_body(response)
+                body = await self._bounded_body(response, host)
             finally:
                 await response.aclose()
         except (httpx2.TransportError, httpx2.DecodingError) as error:
@@ -205,21 +226,21 @@ class Client:
         now = dt.datetime.now(dt.UTC)
         return Answer(response.status_code, dict(response.headers), body, str(asked.url), now, 0.0, 1)
 
-    async def _bounded_body(self, response: httpx2.Response) -> bytes:
+    async def _bounded_body(self, response: httpx2.Response, host: HostSettings) -> bytes:
         limit = int(self._settings.client.max_body_mb * 1024**2)
         parts, size = [], 0
         async for part in response.aiter_bytes():
             parts.append(part)
             size += len(part)
             if size > limit:
-                raise SourceError(f"answer is longer than {limit} bytes", Verdict.TOO_LARGE)
+                raise SourceError(f"{host.name}: answer is longer than {limit} bytes", Verdict.TOO_LARGE)
         return b"".join(parts)
 
     def _gate(self, address: _Address) -> Gate:
-        if address.base_url not in self._gates:
+        if address not in self._gates:
             figures = self.figures.setdefault(address.host.name, HostFigures())
-            self._gates[address.base_url] = Gate(address.host, self._settings.client.ban_s, figures)
-        return self._gates[address.base_url]
+            self._gates[address] = Gate(address.host, self._settings.client.ban_s, figures)
+        return self._gates[address]
 
 
 @dataclass(frozen=True)
@@ -228,6 +249,15 @@ class _Address:
 
     host: HostSettings
     base_url: str
+
+
+def _heed_reason(answer: Answer, check: Check) -> None:
+    """Raise what the body of an error status says, if it says what to do: ask for less, or ask elsewhere."""
+    try:
+        check(decoded(answer.body))
+    except SourceError as error:
+        if error.verdict in (Verdict.TOO_LARGE, Verdict.PROVIDER) and answer.body.lstrip()[:1] in (b"{", b"["):
+            raise
 
 
 def _wait_before_retry(error: Exception) -> bool | float:

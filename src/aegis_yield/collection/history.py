@@ -86,6 +86,10 @@ class History:
         Appended
             Counts. The rows are on the disk when this returns.
         """
+        return joined(self.append_pages(table, rows).values())
+
+    def append_pages(self, table: str, rows: pl.DataFrame) -> dict[str, Appended]:
+        """Do as :meth:`append` and count for every answer, by ``raw_id``."""
         spec = TABLES[table]
         good, bad = sift(spec, rows)
         if bad.height:
@@ -93,8 +97,18 @@ class History:
         fresh = revised_rows(spec, self._latest_for(spec, good), good)
         if fresh.height:
             self._write_segment(table, fresh)
-        n_new = fresh.filter(pl.col("revision") == 1).height
-        return Appended(n_new, fresh.height - n_new, good.height - fresh.height, bad.height)
+        is_new = pl.col("revision") == 1
+        n_new, n_fresh = _counts(fresh.filter(is_new)), _counts(fresh)
+        n_good, n_bad = _counts(good), _counts(bad)
+        return {
+            page: Appended(
+                n_new.get(page, 0),
+                n_fresh.get(page, 0) - n_new.get(page, 0),
+                n_good.get(page, 0) - n_fresh.get(page, 0),
+                n_bad.get(page, 0),
+            )
+            for page in {**n_good, **n_bad}
+        }
 
     def latest(
         self,
@@ -124,7 +138,11 @@ class History:
     def quarantined(self, table: str) -> pl.DataFrame:
         """Return the rows that were set aside, with the reason; empty if there are none."""
         files = sorted((self._root / "quarantine" / table).glob("[!.]*.parquet"))
-        return pl.concat([pl.read_parquet(path) for path in files]) if files else pl.DataFrame()
+        if not files:
+            return pl.DataFrame()
+        # The same answers read again in other batches lie in files of other names.
+        found = pl.concat([pl.read_parquet(path, glob=False) for path in files])
+        return found.unique(["raw_id", "row_no"], keep="last", maintain_order=True)
 
     def next_generation(self) -> History:
         """Return an empty history beside this one, to be filled and then adopted."""
@@ -148,7 +166,8 @@ class History:
             small = [path for path in self._segments(table) if path.stat().st_size < MERGED_BYTES]
             if len(small) > MAX_SEGMENTS:
                 spec = TABLES[table]
-                rows = pl.read_parquet(small).unique([*spec.keys, "revision"]).sort(*spec.keys, "revision")
+                rows = pl.read_parquet(small, glob=False)
+                rows = rows.unique([*spec.keys, "revision"]).sort(*spec.keys, "revision")
                 merged = self._write_segment(table, rows)
                 for path in small:
                     if path != merged:
@@ -166,7 +185,8 @@ class History:
     def _scan(self, table: str, as_of: dt.datetime | None = None, where: pl.Expr | None = None) -> pl.LazyFrame:
         files = self._segments(table)
         schema = {**TABLES[table].columns, **PROVENANCE, "revision": pl.Int32}
-        frame = pl.scan_parquet(files, schema=schema) if files else pl.LazyFrame(schema=schema)
+        # Paths are paths: with patterns on, a folder named data[1] would read as empty.
+        frame = pl.scan_parquet(files, schema=schema, glob=False) if files else pl.LazyFrame(schema=schema)
         frame = frame if as_of is None else frame.filter(pl.col("ingested_at") <= as_of)
         return frame if where is None else frame.filter(where)
 
@@ -174,7 +194,10 @@ class History:
         return sorted((self._root / table).glob("[!.]*.parquet"))
 
     def _write_segment(self, table: str, rows: pl.DataFrame) -> Path:
-        path = self._root / table / self._segment_name(rows)
+        folder = self._root / table
+        path = folder / self._segment_name(rows)
+        while path.exists():  # of another process, whose serial numbers began at 1 too
+            path = folder / self._segment_name(rows)
         write_atomically(path, rows.write_parquet)
         return path
 
@@ -198,16 +221,21 @@ def revised_rows(spec: TableSpec, known: pl.DataFrame, received: pl.DataFrame) -
     known : polars.DataFrame
         The newest revision of each key, with a column ``revision``.
     received : polars.DataFrame
-        Rows with provenance, several per key allowed; oldest answer first by ``ingested_at``.
+        Rows with provenance, several per key allowed; the order of answers is that of ``raw_id``.
 
     Returns
     -------
     polars.DataFrame
         Rows to append: revision 1 for a new key, else one more than before. A value equal to the one before it adds
-        nothing, and a provisional value never follows a final one (a stale copy of a page shows yesterday as today).
+        nothing, a provisional value never follows a final one (a stale copy of a page shows yesterday as today), and
+        an answer that is not newer than what is known adds nothing either (it was read before, and is read again
+        because the journal was lost or killed).
     """
     keys = list(spec.keys)
-    received = received.sort("ingested_at", "raw_id", "row_no", maintain_order=True)
+    newest = known.select(*keys, pl.col("raw_id").alias("_newest"))
+    received = received.join(newest, on=keys, how="left")
+    received = received.filter((pl.col("raw_id") > pl.col("_newest")).fill_null(True)).drop("_newest")
+    received = received.sort("raw_id", "row_no", maintain_order=True)
     received = received.unique([*keys, "raw_id"], keep="last", maintain_order=True)
     columns = [*spec.columns, *PROVENANCE]
     line = pl.concat(
@@ -215,7 +243,7 @@ def revised_rows(spec: TableSpec, known: pl.DataFrame, received: pl.DataFrame) -
             known.select(*columns, "revision", pl.lit(True).alias("_known")),
             received.select(*columns, pl.lit(1, pl.Int32).alias("revision"), pl.lit(False).alias("_known")),
         ]
-    ).sort(*keys, pl.col("_known").not_(), "ingested_at", "raw_id", maintain_order=True)
+    ).sort(*keys, pl.col("_known").not_(), "raw_id", maintain_order=True)
     finals_before = pl.col("is_final").cast(pl.Int32).cum_sum().over(keys) - pl.col("is_final").cast(pl.Int32)
     line = line.filter(pl.col("_known") | pl.col("is_final") | (finals_before == 0))
     compared = [*spec.values, "is_final"]
@@ -224,6 +252,10 @@ def revised_rows(spec: TableSpec, known: pl.DataFrame, received: pl.DataFrame) -
     line = line.filter(pl.col("_known") | is_first | ~same)
     line = line.with_columns(pl.col("revision").cum_sum().over(keys).cast(pl.Int32))
     return line.filter(~pl.col("_known")).drop("_known")
+
+
+def _counts(rows: pl.DataFrame) -> dict[str, int]:
+    return dict(rows.group_by("raw_id", maintain_order=True).len().iter_rows())
 
 
 def _newest(spec: TableSpec, rows: pl.DataFrame) -> pl.DataFrame:

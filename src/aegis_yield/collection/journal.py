@@ -1,7 +1,7 @@
 """The journal: which units are done, which answers wait to be read, what went wrong; SQLite, crash-safe.
 
 The raw zone is the truth and the journal a memory of it: whatever a crash cut off between the two is found again by
-:func:`Journal.adopt`.
+:meth:`~aegis_yield.collection.reader.Reader.adopt_orphans`.
 """
 
 from __future__ import annotations
@@ -50,16 +50,33 @@ class Waiting:
     unit_id: str
 
 
+def _opened(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        db.executescript(_SCHEMA)
+        for (fault,) in db.execute("PRAGMA quick_check(1)"):
+            if fault != "ok":
+                raise sqlite3.DatabaseError(fault)
+    except sqlite3.DatabaseError:
+        db.close()
+        raise
+    return db
+
+
 class Journal:
-    """Remembers units, pages, blocks and runs; every call is on the disk when it returns."""
+    """Remembers units, pages, blocks and runs; what a call wrote outlives the process when it returns.
+
+    A power cut may take the last few calls: their units are asked again, their pages found again in the raw zone.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(_SCHEMA)
+            self._db = _opened(path)
+        except sqlite3.OperationalError as error:  # locked, no permission, a full disk: nothing that deleting mends
+            raise CollectionError(f"{path}: the journal cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
             raise CollectionError(
                 f"{path}: cannot be read as the journal ({error}); delete it, the raw answers are kept"

@@ -127,13 +127,14 @@ class Gate:
         self.breaker.check()
         began = time.monotonic()
         async with self._slots:
-            while (early := self._not_before - time.monotonic()) > 0:
-                await asyncio.sleep(early)
             # A request heavier than the bucket takes several fillings of it.
             left = float(weight)
             while self._limiter is not None and left > 0:
                 await self._limiter.acquire(min(left, self._capacity))
                 left -= self._capacity
+            # Last, because the host may ask everybody to wait while this request waits for its turn.
+            while (early := self._not_before - time.monotonic()) > 0:
+                await asyncio.sleep(early)
             self.figures.waited_s += time.monotonic() - began
             self.breaker.check()
             yield

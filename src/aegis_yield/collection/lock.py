@@ -25,12 +25,14 @@ def only_one(path: Path) -> Iterator[None]:
     with path.open("a+") as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             stream.seek(0)
             holder = " ".join(stream.read(200).split()) or "another process"
             raise BusyError(f"{path.parent}: {holder} is collecting into this folder; wait until it is done") from error
         stream.truncate(0)
         stream.write(f"process {os.getpid()} (since {dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%S} UTC)")
         stream.flush()
-        yield
-        stream.truncate(0)
+        try:
+            yield
+        finally:
+            stream.truncate(0)

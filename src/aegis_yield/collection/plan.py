@@ -32,7 +32,7 @@ class Wish:
     sources : tuple of str, optional
         Only these sources.
     strategies : tuple of str, optional
-        Only these strategies of the catalogue (and the market columns).
+        Only these strategies of the catalogue (and the market columns), none of the pools followed already.
     universe : str, optional
         Pools to add to what is followed (see :mod:`universe`).
     """
@@ -53,7 +53,8 @@ class Wish:
         since = self.since or now.date() - dt.timedelta(days=catalogue.history_days)
         if not _FIRST_DAY <= since <= now.date():
             raise RequestError("since", since, f"a day from {_FIRST_DAY} to {now.date()}")
-        return Moment(now, since)
+        # Whole months: a unit's id does not know where in its month a run began, so all of it is brought at once.
+        return Moment(now, since.replace(day=1))
 
 
 _FIRST_DAY: Final = dt.date(2015, 1, 1)
@@ -113,7 +114,7 @@ def demands_of(catalogue: Catalogue, wish: Wish, followed: Sequence[str]) -> lis
     Raises
     ------
     RequestError
-        If a source is unknown.
+        If a source is unknown, or a universe is wanted without the source that it is chosen from.
     UnknownStrategyError
         If a strategy is not in the catalogue.
     """
@@ -121,12 +122,13 @@ def demands_of(catalogue: Catalogue, wish: Wish, followed: Sequence[str]) -> lis
     for source in wish.sources or ():
         if source not in known:
             raise RequestError("sources", source, ", ".join(known))
+    if wish.universe is not None and wish.sources is not None and "defillama" not in wish.sources:
+        raise RequestError("sources", ", ".join(wish.sources), "defillama among them: it lists the pools of a universe")
     for strategy in wish.strategies or ():
         if strategy not in catalogue.by_id:
             raise UnknownStrategyError(strategy, [name for name in catalogue.by_id if strategy in name])
     demands = [*POOL_LISTS, *catalogue.demands(wish.strategies)]
-    if wish.strategies is None:
-        demands += [Demand("defillama", "chart", pool) for pool in followed]
+    demands += [Demand("defillama", "chart", pool) for pool in followed]
     lending = [Demand("defillama", "lending", demand.entity) for demand in demands if demand.dataset == "chart"]
     demands = list(dict.fromkeys([*demands, *lending]))
     return [demand for demand in demands if wish.sources is None or demand.source in wish.sources]

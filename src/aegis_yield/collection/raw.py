@@ -23,6 +23,14 @@ from aegis_yield.utils.files import write_bytes_atomically
 
 FORMAT: Final = 1
 SUFFIX: Final = ".json.gz"
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_STAMP: Final = "%Y%m%dT%H%M%S%f"
+_STAMP_CHARS: Final = 21
+_TICK: Final = dt.timedelta(microseconds=1)
+_READ: Final = frozenset(
+    ("format", "raw_id", "unit", "source", "dataset", "entity", "request", "fetched_at", "verdict", "is_probe", "sha256",
+     "body_of")
+)  # fmt: skip
 _LEVEL: Final = 3
 """Of gzip: most of the gain at a third of the time."""
 
@@ -67,7 +75,7 @@ class RawZone:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._last_body: dict[str, tuple[str, str]] = {}
-        self._last_stamp = 0
+        self._last_stamp: int | None = None
 
     def land(self, unit: WorkUnit, request: Request, answer: Answer) -> str:
         """Write one answer and return its raw_id; on return it is on the disk.
@@ -151,20 +159,26 @@ class RawZone:
         return self.folder / demand.source / demand.dataset / day / f"{raw_id}{SUFFIX}"
 
     def _next_id(self, fetched_at: dt.datetime, unit: WorkUnit) -> str:
-        # Two answers within a microsecond, or a clock set back, must not change places.
-        stamp = max(int(fetched_at.timestamp() * 1_000_000), self._last_stamp + 1)
-        self._last_stamp = stamp
-        moment = dt.datetime.fromtimestamp(stamp // 1_000_000, dt.UTC)
-        return f"{moment:%Y%m%dT%H%M%S}{stamp % 1_000_000:06d}-{unit.id[:12]}"
+        # Two answers within a microsecond, or a clock set back, even between two runs, must not change places.
+        last = self._newest_stamp() if self._last_stamp is None else self._last_stamp
+        self._last_stamp = stamp = max((fetched_at - _EPOCH) // _TICK, last + 1)
+        return f"{_EPOCH + stamp * _TICK:{_STAMP}}-{unit.id[:12]}"
+
+    def _newest_stamp(self) -> int:
+        for day in sorted({path.name for path in self.folder.glob("*/*/dt=*")}, reverse=True):
+            stamps = [path.name[:_STAMP_CHARS] for path in self.folder.glob(f"*/*/{day}/[0-9]*{SUFFIX}")]
+            if stamps:
+                moment = dt.datetime.strptime(max(stamps), _STAMP).replace(tzinfo=dt.UTC)
+                return (moment - _EPOCH) // _TICK
+        return 0
 
     def _read(self, path: Path) -> tuple[dict[str, Any], bytes]:
         try:
             line, _, body = gzip.decompress(path.read_bytes()).partition(b"\n")
             provenance = json.loads(line)
-            complete = {"verdict", "is_probe", "unit", "body_of", "sha256", "fetched_at", "request"} <= set(provenance)
         except (OSError, EOFError, ValueError, zlib.error) as error:
             raise CollectionError(f"{path}: cannot be read as a raw answer: {error}") from error
-        if not complete or provenance["format"] != FORMAT:
+        if not isinstance(provenance, dict) or not provenance.keys() >= _READ or provenance["format"] != FORMAT:
             raise CollectionError(f"{path}: is not a raw answer of format {FORMAT}")
         return provenance, body
 

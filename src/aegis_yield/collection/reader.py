@@ -15,17 +15,13 @@ from aegis_yield.collection.journal import Journal, Waiting
 from aegis_yield.collection.raw import RawZone
 from aegis_yield.collection.sources import dataset_of
 from aegis_yield.collection.units import Page
+from aegis_yield.collection.verdicts import as_line
 from aegis_yield.domain.errors import AegisError
 
 Item = TypeVar("Item")
 
 BATCH_PAGES: Final = 64
 """Answers read at once: bounds memory, and a segment is written per table and batch."""
-
-_FOREIGN: Final = (
-    AegisError, KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, pl.exceptions.PolarsError,
-)  # fmt: skip
-"""What reading a malformed answer may raise: it concerns that answer and no other."""
 
 
 @dataclass
@@ -61,8 +57,9 @@ class Reader:
     def adopt_orphans(self) -> int:
         """Enter answers into the journal that were landed when something was killed; return how many."""
         newest = self._journal.newest_page()
-        day = dt.datetime.strptime(newest[:8], "%Y%m%d").date() if newest else None
-        known = self._journal.known_pages(newest[:8])
+        # A day more: what was landed just before midnight may be entered just after it.
+        day = dt.datetime.strptime(newest[:8], "%Y%m%d").date() - dt.timedelta(days=1) if newest else None
+        known = self._journal.known_pages(f"{day:%Y%m%d}" if day else "")
         orphans = 0
         for path in self._raw.files(since=day):
             raw_id = path.name.partition(".")[0]
@@ -114,22 +111,24 @@ class Reader:
 
     def _store(self, pages: Sequence[Page]) -> set[str]:
         """Store what pages hold; return the raw_ids of those that could not be read."""
-        tables: dict[tuple[str, str, str], list[pl.DataFrame]] = {}
+        tables: dict[str, list[pl.DataFrame]] = {}
         unread: set[str] = set()
+        source_of = {page.raw_id: (page.demand.source, page.demand.dataset) for page in pages}
         for page in pages:
             try:
                 found = read_page(page)
-            except _FOREIGN as error:
+            except Exception as error:  # noqa: BLE001 - a foreign answer may break its reader in any way
                 unread.add(page.raw_id)
-                reason = " ".join(str(error).split())[:200]
-                self.figures.unreadable[page.unit_id] = f"unreadable: {type(error).__name__}: {reason}"
+                self.figures.unreadable[page.unit_id] = in_words(error)
                 continue
             for table, rows in found.items():
-                tables.setdefault((page.demand.source, page.demand.dataset, table), []).append(rows)
+                tables.setdefault(table, []).append(rows)
             n_rows = sum(rows.height for rows in found.values())
             self.figures.rows_of_unit[page.unit_id] = self.figures.rows_of_unit.get(page.unit_id, 0) + n_rows
-        for (source, dataset, table), frames in tables.items():
-            self.figures.count((source, dataset), self._history.append(table, pl.concat(frames)))
+        # Of all datasets at once, because two of them may see the same thing, such as a block: the first one holds.
+        for table, frames in tables.items():
+            for raw_id, appended in self._history.append_pages(table, pl.concat(frames)).items():
+                self.figures.count(source_of[raw_id], appended)
         return unread
 
 
@@ -144,6 +143,11 @@ def read_page(page: Page) -> dict[str, pl.DataFrame]:
     spec = dataset_of(page.demand.source, page.demand.dataset)
     found = spec.parse(page)
     return {table: stamped(rows, table, page.raw_id, page.fetched_at) for table, rows in found.items()}
+
+
+def in_words(error: Exception) -> str:
+    """Return why an answer could not be read, as one line."""
+    return f"unreadable: {type(error).__name__}: {as_line(str(error))[:200]}"
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:

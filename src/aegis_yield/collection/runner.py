@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import sqlite3
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +13,11 @@ from typing import Final
 from aegis_yield.collection.client import Check, Client, Reply, anything
 from aegis_yield.collection.datasets import Cadence, DatasetSpec
 from aegis_yield.collection.journal import Journal, Status
-from aegis_yield.collection.reader import BATCH_PAGES, Reader
+from aegis_yield.collection.reader import BATCH_PAGES, Reader, in_words
 from aegis_yield.collection.sources import dataset_of
 from aegis_yield.collection.units import Demand, Request, WorkUnit
-from aegis_yield.domain.errors import SourceError
+from aegis_yield.collection.verdicts import Verdict
+from aegis_yield.domain.errors import AegisError, SourceError
 
 SETTLED_AFTER: Final = dt.timedelta(days=1)
 """A month is closed for good so long after its end: no source still adds to it then."""
@@ -57,7 +59,7 @@ def units_to_do(demands: Sequence[Demand], moment: Moment, journal: Journal) -> 
     finished = (Status.DONE, Status.EMPTY)
     units = (
         unit
-        for demand in demands
+        for demand in dict.fromkeys(demands)  # two strategies may want the same
         for unit in dataset_of(demand.source, demand.dataset).units(demand, moment.since, moment.today)
     )
     return [unit for unit in units if statuses.get(unit.id) not in finished]
@@ -153,20 +155,30 @@ class Runner:
                 report(done, len(units))
 
         report(0, len(units))
-        async with asyncio.TaskGroup() as group:
-            for host, queue in queues.items():
-                for _ in range(min(concurrency.get(host, 1), len(queue))):
-                    group.create_task(work(queue))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for host, queue in queues.items():
+                    for _ in range(min(concurrency.get(host, 1), len(queue))):
+                        group.create_task(work(queue))
+        except ExceptionGroup as several:  # such as a full disk: the first one says it all
+            raise several.exceptions[0] from several
         self._read()
         self._settle_units(units)
 
     async def _do(self, unit: WorkUnit) -> None:
         self._journal.begin(unit, self._moment.now)
+        self._reader.figures.unreadable.pop(unit.id, None)  # of an earlier run: it is asked again now
         session = UnitSession(unit, self._client, self._journal, self._moment)
         try:
             await self._spec(unit).fetch(unit, session)
         except SourceError as error:
             self._fail(unit, str(error.verdict), str(error))
+        except AegisError as error:
+            self._fail(unit, str(Verdict.FINAL), str(error))
+        except (OSError, sqlite3.Error, MemoryError):
+            raise  # this machine's trouble, not the unit's
+        except Exception as error:  # noqa: BLE001 - an answer of another form may break its asker in any way
+            self._fail(unit, str(Verdict.FINAL), in_words(error))
         else:
             self._journal.finish(unit, self._status_after(unit), self._moment.now)
         self._unread += session.n_pages
@@ -187,12 +199,19 @@ class Runner:
         figures = self._reader.figures
         failed = {failure.unit.id for failure in self.failures}
         for unit in units:
+            if unit.id in failed:
+                continue
             if unit.id in figures.unreadable:
-                self._fail(unit, "final", figures.unreadable[unit.id])
-            elif unit.id not in failed and figures.rows_of_unit.get(unit.id) == 0:
-                status = self._journal.status(unit)
-                if status == Status.DONE:
-                    self._journal.finish(unit, Status.EMPTY, self._moment.now)
+                self._fail(unit, str(Verdict.FINAL), figures.unreadable[unit.id])
+            elif figures.rows_of_unit.get(unit.id) == 0 and self._is_new_and_done(unit):
+                self._journal.finish(unit, Status.EMPTY, self._moment.now)
+        # Left over from a run that was killed between asking and reading: the unit counted as done.
+        for unit_id in figures.unreadable.keys() - {unit.id for unit in units}:
+            self._journal.fail(unit_id, str(Verdict.FINAL), figures.unreadable[unit_id], self._moment.now)
+
+    def _is_new_and_done(self, unit: WorkUnit) -> bool:
+        # With a cursor it was walked before, in a run whose rows are not counted here.
+        return self._journal.status(unit) == Status.DONE and not self._journal.cursor(unit)
 
     def _fail(self, unit: WorkUnit, verdict: str, reason: str) -> None:
         self._journal.fail(unit.id, verdict, reason, self._moment.now)

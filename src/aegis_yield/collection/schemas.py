@@ -96,6 +96,10 @@ def _rate(column: str) -> Rule:
     return Rule(f"{column} must lie in 0 … {MAX_APY:g} (a fraction a year)", pl.col(column).is_between(0.0, MAX_APY))
 
 
+def _of_series(names: str, words: str, holds: pl.Expr) -> Rule:
+    return Rule(words, ~pl.col("series").str.contains(f"^(?:{names})") | holds)
+
+
 _TEXT, _NUMBER, _DAY, _WHOLE = pl.String, pl.Float64, pl.Date, pl.Int64
 
 _SPECS: Final = (
@@ -131,7 +135,12 @@ _SPECS: Final = (
         "series_days",  # anything that is one number a day: TVL, supplies, indices, rates of interest, prices
         {"source": _TEXT, "series": _TEXT, "date": _DAY},
         {"value": _NUMBER},
-        (_known("value"),),
+        (
+            _known("value"),
+            _of_series("price:", "a price must be above 0", pl.col("value") > 0),
+            _of_series("protocol_tvl:|chain_tvl:|stablecoins:", "an amount must be at least 0", pl.col("value") >= 0),
+            _of_series("fear_greed$", "fear_greed must lie in 0 … 100", pl.col("value").is_between(0.0, 100.0)),
+        ),
     ),
     TableSpec(
         "funding",  # what longs paid shorts, as a fraction of notional for one interval that ended at `time`

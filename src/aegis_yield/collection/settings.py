@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import os
 import tomllib
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from aegis_yield.domain.errors import CollectionError, OfflineError, RequestError
 from aegis_yield.utils.project import shipped_file
@@ -17,6 +18,7 @@ from aegis_yield.utils.project import shipped_file
 PREFIX: Final = "AEGIS_SRC__"
 _HOST_NUMBERS: Final = ("requests_per_second", "concurrency", "timeout_s")
 _HOST_TEXTS: Final = ("base_url", "api_key")
+_HOST_FILE_TEXTS: Final = ("pro_base_url", "api_key_header", "api_key_param")
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class HostSettings:
     """
 
     name: str
-    base_urls: tuple[str, ...]
+    base_urls: tuple[str, ...] = field(repr=False)  # a node's address holds its key
     api_key: str = field(default="", repr=False)
     api_key_header: str = ""
     api_key_param: str = ""
@@ -92,7 +94,7 @@ class CollectionSettings:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Everything that must never be written: keys, and paths and users of node URLs."""
+        """Everything that must never be written: keys, and long parts and passwords of node URLs."""
         found: set[str] = set()
         for host in self.hosts.values():
             found.add(host.api_key)
@@ -110,9 +112,13 @@ def _secret_parts(host: HostSettings) -> set[str]:
     found: set[str] = set()
     for url in host.base_urls:
         parts = urlsplit(url)
-        found.update(filter(None, (parts.username, parts.password)))
+        if parts.password:
+            # As it stands in the URL, and as it goes over the wire, where a host may echo it.
+            user = f"{unquote(parts.username or '')}:{unquote(parts.password)}"
+            found |= {parts.password, base64.b64encode(user.encode()).decode()}
         in_query = (pair.partition("=")[2] for pair in parts.query.split("&"))
-        found.update(part for part in (*parts.path.split("/"), *in_query) if len(part) >= _MIN_PATH_SECRET_CHARS)
+        long = (parts.username or "", *parts.path.split("/"), *in_query)
+        found.update(part for part in long if len(part) >= _MIN_PATH_SECRET_CHARS)
     return found
 
 
@@ -149,12 +155,24 @@ def load_settings(path: Path | None = None, environment: Mapping[str, str] | Non
         content = tomllib.loads(chosen.read_text())
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CollectionError(f"{chosen}: cannot be read as a TOML file of sources: {error}") from error
-    overrides = _overrides(environment, set(content.get("hosts", {})))
-    hosts = {
-        name: _host(name, table, overrides.get(name, {}), chosen) for name, table in content.get("hosts", {}).items()
-    }
-    client = _client({**content.get("client", {}), **overrides.get("client", {})})
-    return CollectionSettings(hosts, client, environment.get("AEGIS_OFFLINE", "").lower() in ("1", "true", "yes"))
+    tables, patience = content.get("hosts", {}), content.get("client", {})
+    if not all(isinstance(found, dict) for found in (tables, patience)) or not all(
+        isinstance(table, dict) for table in tables.values()
+    ):
+        raise CollectionError(f"{chosen}: expected tables [client] and [hosts.<name>], received something else")
+    overrides = _overrides(environment, set(tables))
+    hosts = {name: _host(name, table, overrides.get(name, {}), chosen) for name, table in tables.items()}
+    client = _client({**patience, **overrides.get("client", {})})
+    return CollectionSettings(hosts, client, _is_on("AEGIS_OFFLINE", environment.get("AEGIS_OFFLINE", "")))
+
+
+def _is_on(name: str, value: str) -> bool:
+    """Read a switch; what is neither on nor off is refused, because "off" would be a dangerous guess."""
+    words = {"": False, "0": False, "false": False, "no": False, "off": False}
+    words |= {"1": True, "true": True, "yes": True, "on": True}
+    if value.strip().lower() not in words:
+        raise RequestError(name, value, "1 or 0")
+    return words[value.strip().lower()]
 
 
 def _overrides(environment: Mapping[str, str], hosts: set[str]) -> dict[str, dict[str, str]]:
@@ -174,14 +192,23 @@ def _overrides(environment: Mapping[str, str], hosts: set[str]) -> dict[str, dic
 
 
 def _host(name: str, table: Mapping[str, Any], override: Mapping[str, str], path: Path) -> HostSettings:
+    unknown = set(table) - {*_HOST_NUMBERS, *_HOST_TEXTS, *_HOST_FILE_TEXTS}
+    if unknown:
+        allowed = ", ".join((*_HOST_TEXTS, *_HOST_FILE_TEXTS, *_HOST_NUMBERS))
+        raise RequestError(f"hosts.{name}", sorted(unknown), allowed)
     merged = {**table, **override}
     key = str(merged.get("api_key", "")).strip()
+    if not (key.isascii() and key.isprintable()):
+        raise RequestError(f"{name}.api_key", "(not shown)", "printable ASCII characters")
     # A key moves a host to its paid address, unless the address was set from outside.
     address = merged.get("pro_base_url") if key and "pro_base_url" in merged and "base_url" not in override else None
-    urls = str(address or merged.get("base_url", "")).format(api_key=key).replace(",", " ").split()
-    if not urls or not all(urlsplit(url).scheme in ("http", "https") and urlsplit(url).hostname for url in urls):
+    urls = str(address or merged.get("base_url", "")).replace(",", " ").split()
+    urls = [url.replace("{api_key}", quote(key, safe="")) for url in urls]
+    if not urls or not all(map(_is_address, urls)):
         raise CollectionError(f"{path}: hosts.{name}: base_url must be one or more http(s) addresses")
     numbers = {field: _number(f"{name}.{field}", merged[field]) for field in _HOST_NUMBERS if field in merged}
+    if numbers.get("timeout_s") == 0:
+        raise RequestError(f"{name}.timeout_s", merged["timeout_s"], "a number above 0")
     return HostSettings(
         name=name,
         base_urls=tuple(url.rstrip("/") for url in urls),
@@ -192,6 +219,14 @@ def _host(name: str, table: Mapping[str, Any], override: Mapping[str, str], path
         concurrency=max(1, int(numbers.get("concurrency", 2))),
         timeout_s=numbers.get("timeout_s", 30.0),
     )
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, half an IPv6 address
+        return False
 
 
 def _client(table: Mapping[str, Any]) -> ClientSettings:

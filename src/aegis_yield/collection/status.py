@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,19 +11,29 @@ import polars as pl
 
 from aegis_yield.collection.history import History
 from aegis_yield.collection.journal import Journal
-from aegis_yield.collection.schemas import TABLES, TIME
+from aegis_yield.collection.schemas import TABLES, TIME, TableSpec
 
 RECENT_DAYS: Final = 90
 """Completeness is that of so many days before the newest one."""
 
+_SOURCE_COLUMNS: Final = {"series_days": "source", "funding": "venue", "candles": "venue"}
+"""Tables that hold several sources, and the column that says which."""
+
+_SOURCES: Final = {
+    "pools": "defillama", "protocols": "defillama", "pool_days": "defillama", "pool_lending_days": "defillama",
+    "gas_days": "gas", "chain_blocks": "ethereum", "log_scans": "ethereum", "aave_updates": "aave",
+    "aave_states": "aave", "lido_rebases": "lido", "share_prices": "erc4626",
+}  # fmt: skip
+"""Tables that hold one source."""
+
 
 @dataclass(frozen=True)
 class TableStatus:
-    """How one table of the history stands.
+    """How what one source brought to one table of the history stands.
 
     Attributes
     ----------
-    table : str
+    source, table : str
         Which.
     n_entities, n_rows : int
         Series, and rows in their newest revision.
@@ -34,9 +44,10 @@ class TableStatus:
     completeness : float or None
         Share of days present over the last 90 days of each series, None where days have no meaning.
     n_revised, n_quarantined : int
-        Rows that replaced an earlier value, and rows set aside as impossible.
+        Final values that the source changed afterwards, and rows set aside as impossible.
     """
 
+    source: str
     table: str
     n_entities: int
     n_rows: int
@@ -48,15 +59,30 @@ class TableStatus:
 
 
 def table_status(history: History, today: dt.date) -> list[TableStatus]:
-    """Return how every table with rows stands."""
-    return [status for name in TABLES if (status := _status(history, name, today)).n_rows or status.n_quarantined]
+    """Return how every source's rows of every table stand, by source."""
+    found = [status for table in TABLES for status in _by_source(history, table, today)]
+    return sorted(found, key=lambda status: status.source)
 
 
-def _status(history: History, table: str, today: dt.date) -> TableStatus:
-    spec = TABLES[table]
-    revisions = history.revisions(table)
+def _by_source(history: History, table: str, today: dt.date) -> Iterator[TableStatus]:
+    revisions = _with_source(table, history.revisions(table))
+    rejected = _with_source(table, history.quarantined(table))
+    for source in sorted({*revisions["_source"], *rejected["_source"]}):
+        mine = pl.col("_source") == source
+        yield _status(TABLES[table], source, revisions.filter(mine), (rejected.filter(mine).height, today))
+
+
+def _with_source(table: str, rows: pl.DataFrame) -> pl.DataFrame:
+    if not rows.height:
+        return pl.DataFrame(schema={**rows.schema, "_source": pl.String})
+    named = pl.col(_SOURCE_COLUMNS[table]) if table in _SOURCE_COLUMNS else pl.lit(_SOURCES[table])
+    return rows.with_columns(named.fill_null("unknown").alias("_source"))
+
+
+def _status(spec: TableSpec, source: str, revisions: pl.DataFrame, others: tuple[int, dt.date]) -> TableStatus:
+    n_quarantined, today = others
     latest = revisions.unique([*spec.keys], keep="last", maintain_order=True)
-    n_entities = latest.select(spec.entity).unique().height if spec.entity else 0
+    finals = revisions.filter("is_final")
     kind = spec.keys[spec.when]
     day = pl.col(spec.when).dt.date() if kind == TIME else pl.col(spec.when)
     newest: Any = None
@@ -64,16 +90,17 @@ def _status(history: History, table: str, today: dt.date) -> TableStatus:
     if kind in (pl.Date, TIME) and latest.height:
         days = latest.select(*spec.entity, day.alias("_day")).unique()
         newest = days["_day"].max()
-        completeness = _completeness(days, [name for name in spec.entity if name != "log_index"])
+        completeness = _completeness(days, list(spec.entity))
     return TableStatus(
-        table=table,
-        n_entities=n_entities,
+        source=source,
+        table=spec.name,
+        n_entities=latest.select(spec.entity).unique().height if spec.entity else 0,
         n_rows=latest.height,
         newest=newest,
         age_days=(today - newest).days if newest else None,
         completeness=completeness,
-        n_revised=revisions.height - latest.height,
-        n_quarantined=history.quarantined(table).height,
+        n_revised=finals.height - finals.select(*spec.keys).unique().height,
+        n_quarantined=n_quarantined,
     )
 
 
@@ -84,7 +111,7 @@ def _completeness(days: pl.DataFrame, entity: list[str]) -> float:
     spans = recent.group_by(entity).agg(
         pl.len().alias("n"), ((pl.col("_day").max() - pl.col("_day").min()).dt.total_days() + 1).alias("span")
     )
-    return sum(spans["n"].to_list()) / sum(spans["span"].to_list())
+    return float(sum(spans["n"].to_list()) / sum(spans["span"].to_list()))
 
 
 def unit_status(journal: Journal) -> list[dict[str, Any]]:

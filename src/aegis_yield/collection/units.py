@@ -69,6 +69,8 @@ class Request:
         What the reader of the answer must know and the answer does not say; kept with the raw answer.
     is_probe : bool
         Whether the answer only helps to ask the real question and is read by nobody later.
+    reads_errors : bool
+        Whether an error status comes with a body whose reason says more than the status: the caller's check reads it.
     """
 
     host: str
@@ -78,6 +80,7 @@ class Request:
     weight: int = 1
     context: Mapping[str, Any] = field(default_factory=dict)
     is_probe: bool = False
+    reads_errors: bool = False
 
 
 @dataclass(frozen=True)

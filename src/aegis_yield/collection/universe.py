@@ -6,7 +6,9 @@ followed from then on, whatever becomes of its pools: what was chosen stays in t
 
 from __future__ import annotations
 
+import math
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,7 +23,7 @@ from aegis_yield.utils.project import shipped_file
 _TEXT_FIELDS: Final = ("category", "chain", "project", "symbol", "exposure", "il_risk", "pool")
 _NUMBER_FIELDS: Final = {"tvl": "tvl_usd", "tvl_usd": "tvl_usd", "apy": "apy"}
 _TRUTH_FIELDS: Final = ("stablecoin", "outlier")
-_TERM: Final = re.compile(r"^([a-z_]+)(>=|<=|!=|=|>|<|~)(.+)$")
+_TERM: Final = re.compile(r"^([a-z_]+)(>=|<=|!=|=|>|<|~)([^=<>!~].*)$")
 _ALLOWED: Final = (
     f"terms such as category=lending chain=Ethereum,Base symbol~USDC tvl>10e6 apy<50% stablecoin=true; fields "
     f"{', '.join((*_TEXT_FIELDS, 'tvl', 'apy', *_TRUTH_FIELDS))}"
@@ -52,13 +54,17 @@ def parse_universe(text: str) -> Universe:
     text : str
         Terms, all of which must hold: ``field=value`` (several values: ``a,b``), ``!=``, ``~`` (contains), and for
         numbers ``>``, ``>=``, ``<``, ``<=``. ``tvl`` is in US dollars, ``apy`` a fraction or a percentage (``5%``).
+        A value with blanks stands in quotes: ``chain="OP Mainnet"``. What a pool does not say satisfies ``!=`` only.
 
     Raises
     ------
     RequestError
         Naming the term that cannot be read and what is allowed.
     """
-    terms = text.split()
+    try:
+        terms = shlex.split(text)
+    except ValueError as error:  # a quotation that does not end
+        raise RequestError("universe", text, _ALLOWED) from error
     if not terms:
         raise RequestError("universe", text, _ALLOWED)
     condition = pl.lit(True)
@@ -79,12 +85,15 @@ def _condition(term: str, field: str, operator: str, value: str) -> pl.Expr:
     if field not in _TEXT_FIELDS or operator not in ("=", "!=", "~"):
         raise RequestError("universe", term, _ALLOWED)
     values = [part.lower() for part in value.split(",") if part]
+    if not values:
+        raise RequestError("universe", term, _ALLOWED)
     if field == "category" and not set(values) <= set(CATEGORIES):
         raise RequestError("universe", term, f"category=… of {', '.join(CATEGORIES)}")
     column = pl.col(field).str.to_lowercase()
     if operator == "~":
         return pl.any_horizontal(column.str.contains(part, literal=True) for part in values)
-    return column.is_in(values) if operator == "=" else ~column.is_in(values)
+    found = column.is_in(values).fill_null(False)
+    return found if operator == "=" else ~found
 
 
 _COMPARE: Final[Mapping[str, Any]] = {
@@ -93,15 +102,18 @@ _COMPARE: Final[Mapping[str, Any]] = {
     "<": pl.Expr.lt,
     "<=": pl.Expr.le,
     "=": pl.Expr.eq,
-    "!=": pl.Expr.ne,
+    "!=": pl.Expr.ne_missing,
 }
 
 
 def _number(term: str, value: str) -> float:
     try:
-        return float(value[:-1]) / 100 if value.endswith("%") else float(value)
-    except ValueError as error:
-        raise RequestError("universe", term, "a number, such as tvl>10e6 or apy>5%") from error
+        number = float(value[:-1]) / 100 if value.endswith("%") else float(value)
+    except ValueError:
+        number = math.nan
+    if math.isnan(number):
+        raise RequestError("universe", term, "a number, such as tvl>10e6 or apy>5%")
+    return number
 
 
 def categorised(pools: pl.DataFrame, protocols: pl.DataFrame) -> pl.DataFrame:

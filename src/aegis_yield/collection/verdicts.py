@@ -62,7 +62,7 @@ def retry_after_s(header: str | None, now: dt.datetime) -> float | None:
     except ValueError:
         try:
             when = parsedate_to_datetime(text)
-        except ValueError:
+        except (ValueError, OverflowError, IndexError, TypeError):  # of a date that is none, by kind of nonsense
             return None
         when = when if when.tzinfo else when.replace(tzinfo=dt.UTC)
         seconds = (when - now).total_seconds()
@@ -89,5 +89,11 @@ def _refuse_constant(text: str) -> float:
 
 def brief(body: bytes) -> str:
     """Return the beginning of a body as one line."""
-    text = " ".join(body[: 4 * SHOWN_CHARS].decode(errors="replace").split())
+    text = as_line(body[: 4 * SHOWN_CHARS].decode(errors="replace"))
     return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
+
+
+def as_line(text: str) -> str:
+    """Return foreign text as one line that every terminal and file can take."""
+    printable = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(printable.split())

@@ -6,9 +6,10 @@ import asyncio
 import datetime as dt
 import json
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,7 @@ from aegis_yield.collection.runner import Failure, Moment, Runner, units_to_do
 from aegis_yield.collection.settings import CollectionSettings, load_settings
 from aegis_yield.collection.status import TableStatus, table_status, unit_status
 from aegis_yield.collection.units import WorkUnit
-from aegis_yield.collection.universe import Universe, categorised, parse_universe
+from aegis_yield.collection.universe import categorised, parse_universe
 from aegis_yield.domain.dataset import Dataset
 from aegis_yield.domain.errors import CollectionError
 from aegis_yield.preprocessing.tables import write_dataset
@@ -58,6 +59,11 @@ class CollectionFolder:
     def raw(self) -> Path:
         """Answers as received, and the journal of units."""
         return self.root / "raw"
+
+    @property
+    def journal(self) -> Path:
+        """The journal of units; without it nothing was collected here yet."""
+        return self.raw / "journal.sqlite3"
 
     @property
     def processed(self) -> Path:
@@ -93,10 +99,9 @@ class Collected:
 class _Desk:
     """The open parts of a collection folder."""
 
-    def __init__(self, folder: CollectionFolder) -> None:
-        self.folder = folder
+    def __init__(self, folder: CollectionFolder, journal: Path) -> None:
         self.raw = RawZone(folder.raw)
-        self.journal = Journal(folder.raw / "journal.sqlite3")
+        self.journal = Journal(journal)
         self.history = History(folder.processed / "history")
         self.reader = Reader(self.raw, self.journal, self.history)
 
@@ -106,8 +111,17 @@ class _Desk:
 
 @contextmanager
 def _alone(folder: CollectionFolder) -> Iterator[_Desk]:
-    with only_one(folder.raw / ".lock"), closing(_Desk(folder)) as desk:
+    with only_one(folder.raw / ".lock"), closing(_Desk(folder, folder.journal)) as desk:
         yield desk
+
+
+@contextmanager
+def _untouched(folder: CollectionFolder) -> Iterator[_Desk]:
+    """Open a folder only to look at it: where nothing was collected yet, nothing is left behind."""
+    with tempfile.TemporaryDirectory() as elsewhere:
+        journal = folder.journal if folder.journal.is_file() else Path(elsewhere) / folder.journal.name
+        with closing(_Desk(folder, journal)) as desk:
+            yield desk
 
 
 def plan_collection(folder: CollectionFolder, wish: Wish) -> Plan:
@@ -122,9 +136,8 @@ def plan_collection(folder: CollectionFolder, wish: Wish) -> Plan:
     """
     settings, catalogue = load_settings(), load_catalogue()
     moment = wish.moment(catalogue, dt.datetime.now(dt.UTC))
-    with closing(_Desk(folder)) as desk:
-        chosen = _chosen_pools(desk, wish)
-        plan = _plan(desk, (settings, catalogue), wish, (moment, chosen))
+    with _untouched(folder) as desk:
+        plan = _plan(desk, (settings, catalogue), wish, moment)
         if wish.universe is not None and not desk.history.latest("pools").height:
             plan.left_out["universe"] = "the list of pools was never collected: what it holds shows in the run itself"
         return plan
@@ -152,17 +165,21 @@ def collect(folder: CollectionFolder, wish: Wish, report: Report = nobody) -> Co
     settings, catalogue = load_settings(), load_catalogue()
     now = dt.datetime.now(dt.UTC)
     moment = wish.moment(catalogue, now)
-    universe = parse_universe(wish.universe) if wish.universe else None
-    demands_of(catalogue, wish, [])  # refuses unknown names before anything is asked
+    # Before anything is asked: what cannot be read, names that do not exist, hosts that must not be asked.
+    if wish.universe is not None:
+        parse_universe(wish.universe)
+    without_keyless(demands_of(catalogue, wish, []), settings)
     with _alone(folder) as desk:
         desk.reader.adopt_orphans()
         desk.reader.read_waiting()
         run = desk.journal.open_run(now)
         job = _Job(desk, settings, moment, report)
-        if universe is not None:
-            job.do(units_to_do(POOL_LISTS, moment, desk.journal))
-        plan = _plan(desk, (settings, catalogue), wish, (moment, _chosen_pools(desk, wish, universe)))
-        job.do(plan.units)
+        lists = units_to_do(POOL_LISTS, moment, desk.journal) if wish.universe is not None else []
+        job.do(lists)
+        plan = _plan(desk, (settings, catalogue), wish, moment)
+        rest = [unit for unit in plan.units if unit not in lists]
+        job.do(rest)
+        plan = replace(plan, units=[*lists, *rest])
         desk.history.compact()
         tables = _write_tables(catalogue, View(desk.history), folder.processed)
         result = Collected(plan, desk.reader.figures.appended, job.failures, job.figures, tables)
@@ -190,23 +207,27 @@ class _Job:
     async def _run(self, units: Sequence[WorkUnit]) -> None:
         # The service manager's polite stop counts as Ctrl-C: what was landed stays, the rest is taken up next time.
         task = asyncio.current_task()
-        if task is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        with suppress(ValueError, RuntimeError):  # called from another thread than the main one: no signal comes here
+            if task is not None:
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         concurrency = {name: host.concurrency for name, host in self._settings.hosts.items()}
         async with Client(self._settings, self._desk.raw) as client:
             runner = Runner(client, self._desk.journal, self._desk.reader, self._moment)
             await runner.run(units, concurrency, self._report)
         self.failures += runner.failures
         for host, figures in client.figures.items():
-            self.figures[host] = figures
+            before = asdict(self.figures.get(host, HostFigures()))
+            self.figures[host] = HostFigures(**{name: before[name] + more for name, more in asdict(figures).items()})
 
 
-def _chosen_pools(desk: _Desk, wish: Wish, universe: Universe | None = None) -> list[str]:
-    """Return the pools followed already and those that the wish adds."""
-    followed = desk.history.latest("pool_days").select("pool").unique().to_series().to_list()
-    universe = universe or (parse_universe(wish.universe) if wish.universe else None)
-    if universe is None:
+def _chosen_pools(desk: _Desk, wish: Wish) -> list[str]:
+    """Return the pools followed already, unless strategies were named, and those that the wish adds."""
+    followed = []
+    if wish.strategies is None:
+        followed = desk.history.latest("pool_days").select("pool").unique().to_series().to_list()
+    if wish.universe is None:
         return sorted(followed)
+    universe = parse_universe(wish.universe)
     pools = desk.history.latest("pools")
     today = pools.filter(pl.col("date") == pl.col("date").max())
     protocols = desk.history.latest("protocols").sort("slug", "date", descending=[False, True])
@@ -220,10 +241,10 @@ def _plan(
     desk: _Desk,
     known: tuple[CollectionSettings, Catalogue],
     wish: Wish,
-    place: tuple[Moment, list[str]],
+    moment: Moment,
 ) -> Plan:
-    (settings, catalogue), (moment, chosen) = known, place
-    demands, left_out = without_keyless(demands_of(catalogue, wish, chosen), settings)
+    settings, catalogue = known
+    demands, left_out = without_keyless(demands_of(catalogue, wish, _chosen_pools(desk, wish)), settings)
     units = units_to_do(demands, moment, desk.journal)
     return Plan(units, planned(units, settings), left_out)
 
@@ -236,10 +257,12 @@ def rebuild(folder: CollectionFolder, report: Report = nobody) -> dict[str, Any]
     BusyError
         If a collection is at work there.
     CollectionError
-        If a raw answer is damaged, naming the file.
+        If there is no raw answer, or a damaged one, naming the file; the old history is kept.
     """
     catalogue = load_catalogue()
     with _alone(folder) as desk:
+        if next(desk.raw.files(), None) is None:
+            raise CollectionError(f"{folder.raw}: holds no answers to make the tables from; run: aegis collect")
         desk.reader.adopt_orphans()
         history = desk.reader.rebuild(report)
         desk.journal.settle([item.raw_id for item in desk.journal.waiting()], "stored")
@@ -293,11 +316,11 @@ class CollectionStatus:
 
 def collection_status(folder: CollectionFolder) -> CollectionStatus:
     """Return how a collection stands; reads only."""
-    if not (folder.raw / "journal.sqlite3").is_file():
+    if not folder.journal.is_file():
         raise CollectionError(f"{folder.root}: nothing was collected here yet; run: aegis collect")
     today = dt.datetime.now(dt.UTC).date()
     manifest = folder.processed / MANIFEST
-    with closing(Journal(folder.raw / "journal.sqlite3")) as journal:
+    with closing(Journal(folder.journal)) as journal:
         return CollectionStatus(
             table_status(History(folder.processed / "history"), today),
             unit_status(journal),

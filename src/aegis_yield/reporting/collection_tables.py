@@ -76,13 +76,13 @@ def host_table(result: Collected) -> Table:
 def status_tables(status: CollectionStatus) -> list[Table]:
     """Return how a collection stands: the history, the units, the flags of the tables."""
     columns = [(name, "right") for name in ("series", "rows", "newest", "age", "complete", "revised", "set aside")]
-    history = _table("History", "table", *columns)
+    history = _table("History", "source", "table", *columns)
     for row in status.tables:
         age = "" if row.age_days is None else f"{row.age_days} d"
         share = "" if row.completeness is None else f"{100 * row.completeness:.1f}%"
         newest = "" if row.newest is None else str(row.newest)
         counts = (f"{row.n_entities:,}", f"{row.n_rows:,}", newest, age, share)
-        history.add_row(row.table, *counts, f"{row.n_revised:,}", f"{row.n_quarantined:,}")
+        history.add_row(row.source, row.table, *counts, f"{row.n_revised:,}", f"{row.n_quarantined:,}")
     names = [(name, "right") for name in ("done", "empty", "open", "failed")]
     units = _table("Units", "source", "dataset", *names, "last run (UTC)")
     for unit in status.units:

@@ -20,6 +20,7 @@ import polars as pl
 
 from aegis_yield.collection.assemble.rates import DAYS_A_YEAR
 from aegis_yield.collection.catalogue import Carry
+from aegis_yield.domain.targets import GROWTH_FLOOR
 
 _BASIS_POINTS: Final = 10_000.0
 
@@ -51,7 +52,8 @@ def carry_days(carry: Carry, long: pl.DataFrame, short: pl.DataFrame) -> pl.Data
         short.select("date", pl.col("apy").alias("_short")), on="date"
     )
     capital = 1.0 + margin_share(carry)
-    growth = ((1.0 + pl.col("_long")).pow(1.0 / DAYS_A_YEAR) - 1.0) * DAYS_A_YEAR
+    # Floored as in the definition of the targets: a negative number has no root.
+    growth = ((1.0 + pl.col("_long")).clip(lower_bound=GROWTH_FLOOR).pow(1.0 / DAYS_A_YEAR) - 1.0) * DAYS_A_YEAR
     funding = carry.hedge_ratio * pl.col("_short")
     return both.select(
         "date",

@@ -77,7 +77,7 @@ def realised_volatility(candles: pl.DataFrame) -> pl.DataFrame:
     Returns
     -------
     polars.DataFrame
-        ``date``, ``value``; a day with fewer than 20 hourly returns is absent.
+        ``date``, ``value``; a day with fewer than 20 hourly returns is absent, and so is one that is not over.
     """
     hourly = candles.sort("time").with_columns(
         pl.col("close").log().diff().alias("_return"), pl.col("time").diff().alias("_step")
@@ -86,7 +86,9 @@ def realised_volatility(candles: pl.DataFrame) -> pl.DataFrame:
     days = steps.group_by(pl.col("time").dt.date().alias("date")).agg(
         (pl.col("_return").pow(2).mean() * DAYS_A_YEAR * 24.0).sqrt().alias("value"), pl.len().alias("_n")
     )
-    return days.filter(pl.col("_n") >= _MIN_RETURNS).select("date", "value").sort("date")
+    end_of_known = pl.lit(hourly["time"].max(), hourly.schema["time"])
+    is_over = pl.col("date").cast(hourly.schema["time"]) + dt.timedelta(hours=_LAST_HOUR) <= end_of_known
+    return days.filter((pl.col("_n") >= _MIN_RETURNS) & is_over).select("date", "value").sort("date")
 
 
 _LAST_HOUR: Final = 23

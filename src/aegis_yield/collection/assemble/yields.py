@@ -74,8 +74,9 @@ def _from_feeds(listed: Listed, view: View) -> pl.DataFrame:
 
 
 def _filled_up(days: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
-    """Add what another source knows of the same days, except its rates."""
-    more = [name for name in COLUMNS[3:] if name in other.columns]
+    """Add what another source knows of the same days, except its rates; that of borrowing only where there is none."""
+    has_own = "borrow_apy" in days.columns and days["borrow_apy"].count() > 0
+    more = [name for name in COLUMNS[3:] if name in other.columns and not (name == "borrow_apy" and has_own)]
     joined = days.join(other.select("date", *more), on="date", how="left", suffix="_other")
     filled = [pl.coalesce(name, f"{name}_other").alias(name) for name in more if f"{name}_other" in joined.columns]
     return joined.with_columns(filled).select(pl.exclude("^.*_other$"))

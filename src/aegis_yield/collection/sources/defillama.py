@@ -25,10 +25,10 @@ STALE_COPY: Final = dt.timedelta(hours=48)
 
 
 def _check_envelope(content: Any) -> None:
+    if isinstance(content, dict) and content.get("status") not in (None, "success"):
+        raise SourceError(f"status is not 'success': {str(content)[:120]}", Verdict.TRANSIENT)
     if not isinstance(content, dict) or not isinstance(content.get("data"), list):
         raise SourceError(f"expected an object with a list `data`, received {str(content)[:120]}", Verdict.FINAL)
-    if content.get("status") not in (None, "success"):
-        raise SourceError(f"status is {str(content['status'])[:120]!r}, not 'success'", Verdict.TRANSIENT)
 
 
 def _check_list(content: Any) -> None:
@@ -144,7 +144,7 @@ def _dated(table: str, columns: dict[str, list[Any]], page: Page) -> pl.DataFram
         pl.lit(page.demand.entity).alias("pool"),
         day.alias("date"),
         pl.exclude("_stamp", "_time"),
-        (is_over & ((day < day.max()) | settled)).alias("is_final"),
+        (is_over & ((day < day.max()) | settled)).fill_null(False).alias("is_final"),  # null: its time is no time
     )
 
 
