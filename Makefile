@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow check format train evaluate serve bench clean
+.PHONY: help demo collect test test-slow check format train evaluate serve bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -26,6 +26,9 @@ $(BENCH_READY): $(READY) requirements-bench.txt
 
 demo: $(READY) ## forecast the default strategies on the default data: a table and reports/demo.html
 	$(BIN)/aegis demo
+
+collect: $(READY) ## bring real yields from the sources into data/processed; again: what is new
+	$(BIN)/aegis collect
 
 test: $(READY) ## run the tests (the slow ones: make test-slow)
 	$(BIN)/python -m pytest -m "not slow"
@@ -52,10 +55,11 @@ evaluate: $(READY) ## score the newest model on the default data
 serve: $(READY) ## serve forecasts on http://127.0.0.1:5000
 	$(BIN)/python api/ml_service.py
 
-bench: $(BENCH_READY) ## measure: speed, the race against peers, the simulated market's facts
+bench: $(BENCH_READY) ## measure: speed, the race against peers, the simulated market's facts, collection
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/forecast.py
 	$(BIN)/python benchmarks/stylised_facts.py
+	$(BIN)/python benchmarks/collection.py
 
 clean: ## remove what the targets made, except models and data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov reports

@@ -26,7 +26,8 @@ from pathlib import Path
 import httpx2
 import polars as pl
 
-from aegis_yield.pipelines.collect import CollectionFolder, Wish, collect
+from aegis_yield.collection.plan import Wish
+from aegis_yield.pipelines.collect import CollectionFolder, collect
 
 DAYS = 1000
 CATALOGUE = "[defaults]\nhistory_days = 30\n"

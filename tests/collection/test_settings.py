@@ -59,9 +59,9 @@ def test_every_setting_of_a_host_can_be_set_from_outside() -> None:
 def test_every_setting_of_the_client_can_be_set_from_outside() -> None:
     client = loaded(
         CLIENT__ATTEMPTS="2", CLIENT__PATIENCE_S="3", CLIENT__BACKOFF_BASE_S="0.5", CLIENT__BACKOFF_CAP_S="4",
-        CLIENT__BAN_S="5", CLIENT__MAX_BODY_MB="0.1",
+        CLIENT__BAN_S="5", CLIENT__TRANSFER_S="6", CLIENT__MAX_BODY_MB="0.1",
     ).client  # fmt: skip
-    assert client == ClientSettings(2, 3.0, 0.5, 4.0, 5.0, 0.1)
+    assert client == ClientSettings(2, 3.0, 0.5, 4.0, 5.0, 6.0, 0.1)
 
 
 def test_what_is_not_set_from_outside_stays_as_the_file_has_it() -> None:
@@ -81,7 +81,7 @@ def test_other_variables_are_nobodys_business() -> None:
         ("BINANCE__BASE_URI", "base_url, api_key, requests_per_second, concurrency, timeout_s"),
         ("BINANCE__API_KEY_HEADER", "base_url, api_key"),
         ("BINANCE", "base_url"),
-        ("CLIENT__PATIENCE", "attempts, patience_s, backoff_base_s, backoff_cap_s, ban_s, max_body_mb"),
+        ("CLIENT__PATIENCE", "attempts, patience_s, backoff_base_s, backoff_cap_s, ban_s, transfer_s, max_body_mb"),
         ("CLIENT__BASE_URL", "attempts"),
         ("BINANCES__BASE_URL", "binance, bybit, coingecko"),
         ("", "binance, bybit, coingecko"),
@@ -104,9 +104,10 @@ def test_bad_numbers_are_refused(name: str, value: str) -> None:
     assert str(caught.value) == f"{host}.{setting}: received {value!r}, allowed is a number, at least 0"
 
 
-def test_a_timeout_of_nothing_is_refused() -> None:
-    with pytest.raises(RequestError, match=r"binance\.timeout_s: received '0', allowed is a number above 0"):
-        loaded(BINANCE__TIMEOUT_S="0")
+@pytest.mark.parametrize("name", ["BINANCE__TIMEOUT_S", "CLIENT__TRANSFER_S"])
+def test_a_timeout_of_nothing_is_refused(name: str) -> None:
+    with pytest.raises(RequestError, match=r"\.(timeout|transfer)_s: received '0', allowed is a number above 0"):
+        loaded(**{name: "0"})
 
 
 def test_there_is_always_one_try_and_one_place() -> None:

@@ -23,7 +23,7 @@ ACTIONS = ("run", "status")
 
 def collect(
     action: Annotated[str, typer.Argument(help="run, or status: how the collection stands.")] = "run",
-    since: Annotated[str | None, typer.Option(help="First day of windowed sources. Default: two years back.")] = None,
+    since: Annotated[str | None, typer.Option(help="First day of windowed sources. Default: a year back.")] = None,
     sources: Annotated[list[str] | None, typer.Option("--sources", help="Only these, e.g. binance aave.")] = None,
     strategies: Annotated[
         list[str] | None, typer.Option("--strategies", help="Only these of the catalogue: aliases or ids.")
@@ -105,8 +105,18 @@ def _run(folder: CollectionFolder, wish: Wish, as_json: bool) -> None:
     else:
         rows = result.tables["rows"]
         say(f"{folder.processed}: {rows['yields']:,} rows of {rows['strategies']:,} strategies")
-    if result.failures:
-        say(f"{len(result.failures)} units failed; run the same command again to try them again")
+    _say_what_failed([failure.verdict for failure in result.failures])
+
+
+def _say_what_failed(verdicts: list[str]) -> None:
+    """End with a failure, unless all that is missing is a node that keeps old state or logs."""
+    from aegis_yield.collection.verdicts import Verdict
+
+    lacking = verdicts.count(Verdict.PROVIDER)
+    if lacking:
+        say(f"{lacking} units need a node that keeps old state or logs: see ethereum in docs/sources.md")
+    if len(verdicts) > lacking:
+        say(f"{len(verdicts) - lacking} units failed; run the same command again to try them again")
         raise SystemExit(EXIT_FAILURE)
 
 

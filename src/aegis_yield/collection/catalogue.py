@@ -18,7 +18,7 @@ from aegis_yield.domain.categories import CATEGORIES
 from aegis_yield.domain.errors import AegisError, CollectionError
 from aegis_yield.utils.project import shipped_file
 
-DEFAULT_HISTORY_DAYS: Final = 730
+DEFAULT_HISTORY_DAYS: Final = 365
 
 YIELD_DATASETS: Final = ("apr", "chart", "funding", "rebases", "reserve", "share_price")
 """What a strategy's yield can be made from (see ``assemble/feeds.py``)."""

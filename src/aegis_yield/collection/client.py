@@ -8,6 +8,7 @@ is final at once.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import functools
 import logging
@@ -137,15 +138,20 @@ class Client:
         attempts = stamina.retry_context(
             on=_wait_before_retry, attempts=patience.attempts, timeout=timeout, wait_jitter=0
         )
-        async for attempt in attempts:
-            with attempt:
-                try:
-                    async with gate.passing(request.weight):
-                        return await self._ask_once(unit, request, check, (address, attempt.num))
-                except SourceError as error:
-                    self._note(gate, error, attempt.num)
-                    raise
-        raise AssertionError("retrying ended without an answer or an error")
+        try:
+            async for attempt in attempts:
+                with attempt:
+                    try:
+                        async with gate.passing(request.weight):
+                            reply = await self._ask_once(unit, request, check, (address, attempt.num))
+                    except SourceError as error:
+                        self._note(gate, error, attempt.num)
+                        raise
+        except SourceError as error:
+            gate.count_lost(error)
+            raise
+        gate.forget_lost()
+        return reply
 
     def _note(self, gate: Gate, error: SourceError, attempt: int) -> None:
         patience = self._settings.client
@@ -184,7 +190,7 @@ class Client:
                 _heed_reason(answer, check)
             refuse_status(answer.status, answer.headers, answer.body, answer.fetched_at)
             content = decoded(answer.body)
-            check(content)
+            _apply(check, content)
         except SourceError as error:
             words = self._redactor.text(as_line(f"{address.host.name}: {error}"))
             clean = SourceError(words, error.verdict, error.retry_after_s)
@@ -213,12 +219,14 @@ class Client:
             timeout=host.timeout_s,
         )
         try:
-            response = await self._http.send(asked, stream=True)
-            try:
-                body = await self._bounded_body(response, host)
-            finally:
-                await response.aclose()
-        except (httpx2.TransportError, httpx2.DecodingError) as error:
+            # The timeout above is that between two bytes: a host that drips them would never run into it.
+            async with asyncio.timeout(self._settings.client.transfer_s):
+                response = await self._http.send(asked, stream=True)
+                try:
+                    body = await self._bounded_body(response, host)
+                finally:
+                    await response.aclose()
+        except (httpx2.TransportError, httpx2.DecodingError, TimeoutError) as error:
             reason = f"{type(error).__name__} {error}".strip()
             raise SourceError(
                 self._redactor.text(f"{host.name}: no complete answer ({reason})"), Verdict.TRANSIENT
@@ -251,10 +259,19 @@ class _Address:
     base_url: str
 
 
+def _apply(check: Check, content: Any) -> None:
+    try:
+        check(content)
+    except SourceError:
+        raise
+    except Exception as error:  # noqa: BLE001 - content of another form may break its check in any way
+        raise SourceError(f"answer has another form ({type(error).__name__}: {error})", Verdict.FINAL) from None
+
+
 def _heed_reason(answer: Answer, check: Check) -> None:
     """Raise what the body of an error status says, if it says what to do: ask for less, or ask elsewhere."""
     try:
-        check(decoded(answer.body))
+        _apply(check, decoded(answer.body))
     except SourceError as error:
         if error.verdict in (Verdict.TOO_LARGE, Verdict.PROVIDER) and answer.body.lstrip()[:1] in (b"{", b"["):
             raise

@@ -15,6 +15,9 @@ from aegis_yield.collection.settings import HostSettings
 from aegis_yield.collection.verdicts import Verdict
 from aegis_yield.domain.errors import SourceError
 
+LOST_IN_A_ROW: Final = 8
+"""A host that let so many questions down, each after all its retries, is taken to be down."""
+
 _BURST_S: Final = 1.0
 """So many seconds' worth of requests may be made at once."""
 
@@ -108,8 +111,19 @@ class Gate:
         self._capacity = capacity
         self._slots = asyncio.Semaphore(host.concurrency)
         self._not_before = 0.0
+        self._lost = 0
         self.breaker = Breaker(ban_s)
         self.figures = figures
+
+    def count_lost(self, error: SourceError) -> None:
+        """Count a question given up on; after several in a row the host counts as down and is left alone."""
+        self._lost = self._lost + 1 if error.verdict == Verdict.TRANSIENT else 0
+        if self._lost >= LOST_IN_A_ROW:
+            self.breaker.trip(error)
+
+    def forget_lost(self) -> None:
+        """Note that the host answers."""
+        self._lost = 0
 
     def hold(self, seconds: float) -> None:
         """Let nobody through for so long: the host asked for it."""

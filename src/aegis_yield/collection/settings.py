@@ -62,6 +62,7 @@ class ClientSettings:
     backoff_base_s: float = 1.0
     backoff_cap_s: float = 30.0
     ban_s: float = 600.0
+    transfer_s: float = 300.0
     max_body_mb: float = 256.0
 
 
@@ -234,6 +235,8 @@ def _client(table: Mapping[str, Any]) -> ClientSettings:
     if unknown:
         raise RequestError("client", sorted(unknown), ", ".join(ClientSettings.__dataclass_fields__))
     numbers = {name: _number(f"client.{name}", value) for name, value in table.items()}
+    if numbers.get("transfer_s") == 0:
+        raise RequestError("client.transfer_s", table["transfer_s"], "a number above 0")
     attempts = max(1, int(numbers.pop("attempts", ClientSettings.attempts)))
     return ClientSettings(attempts=attempts, **numbers)
 
