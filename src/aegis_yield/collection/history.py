@@ -243,7 +243,18 @@ def revised_rows(spec: TableSpec, known: pl.DataFrame, received: pl.DataFrame) -
             known.select(*columns, "revision", pl.lit(True).alias("_known")),
             received.select(*columns, pl.lit(1, pl.Int32).alias("revision"), pl.lit(False).alias("_known")),
         ]
-    ).sort(*keys, pl.col("_known").not_(), "raw_id", maintain_order=True)
+    )
+    # Most keys have one row: a day seen for the first time, or one that was not asked about again.
+    is_alone = pl.struct(keys).is_unique()
+    alone = line.filter(is_alone & ~pl.col("_known"))
+    fresh = [alone, _revisions_among(spec, line.filter(~is_alone))]
+    return pl.concat(fresh).drop("_known").sort(*keys, "revision")
+
+
+def _revisions_among(spec: TableSpec, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return those rows of keys with several rows that are revisions, numbered; without the rows known before."""
+    keys = list(spec.keys)
+    line = rows.sort(*keys, pl.col("_known").not_(), "raw_id", maintain_order=True)
     finals_before = pl.col("is_final").cast(pl.Int32).cum_sum().over(keys) - pl.col("is_final").cast(pl.Int32)
     line = line.filter(pl.col("_known") | pl.col("is_final") | (finals_before == 0))
     compared = [*spec.values, "is_final"]
@@ -251,7 +262,7 @@ def revised_rows(spec: TableSpec, known: pl.DataFrame, received: pl.DataFrame) -
     is_first = pl.int_range(pl.len()).over(keys) == 0
     line = line.filter(pl.col("_known") | is_first | ~same)
     line = line.with_columns(pl.col("revision").cum_sum().over(keys).cast(pl.Int32))
-    return line.filter(~pl.col("_known")).drop("_known")
+    return line.filter(~pl.col("_known"))
 
 
 def _counts(rows: pl.DataFrame) -> dict[str, int]:
