@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import hashlib
+import itertools
 import json
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -26,6 +27,7 @@ from aegis_yield.collection.runner import UnitSession
 from aegis_yield.collection.units import Demand, WorkUnit
 
 Result = TypeVar("Result")
+_SERIAL = itertools.count()
 
 MERGE_BLOCK, MERGE_TIME = 15_537_394, 1_663_224_179
 SLOT_S = 12
@@ -344,7 +346,7 @@ def _matches(log: LogEntry, wanted: Mapping[str, Any]) -> bool:
 
 def nodes(server: HTTPServer, *chain_servers: ChainServer) -> dict[str, str]:
     """Install nodes that stand in for each other; return the setting that names them in this order."""
-    urls = [node.install(server, f"/node{number}") for number, node in enumerate(chain_servers)]
+    urls = [node.install(server, f"/node{next(_SERIAL)}") for node in chain_servers]
     return {"AEGIS_SRC__ETHEREUM__BASE_URL": " ".join(urls)}
 
 

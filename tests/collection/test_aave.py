@@ -19,7 +19,7 @@ from pytest_httpserver import HTTPServer
 from aegis_yield.collection.accrual import compounded_interest, debt_index, linear_interest, supply_index, yearly
 from aegis_yield.collection.assemble.aave import daily_rates
 from aegis_yield.collection.journal import Status
-from aegis_yield.collection.sources.aave import POOL, RESERVE_DATA_UPDATED, subject_of
+from aegis_yield.collection.sources.aave import POOL, POOL_BLOCK, QUIET_BLOCKS, RESERVE_DATA_UPDATED, subject_of
 from aegis_yield.collection.units import Demand, monthly_units
 
 RESERVE = "0xA0b86991c6218b36c1d19D4a2e9Eb0cE3606eB48"
@@ -108,7 +108,7 @@ def test_a_days_growth_becomes_a_yearly_rate_to_twelve_digits(growth: int) -> No
     before = 1_137_289_422_906_101_847_346_112_345
     with localcontext(prec=80):
         exact = (Decimal(before + growth) / Decimal(before)) ** 365 - 1
-    assert yearly(before, before + growth) == pytest.approx(float(exact), rel=1e-12)
+    assert yearly(before, before + growth) == pytest.approx(float(exact), rel=1e-12, abs=0)
 
 
 # A simulated reserve
@@ -244,6 +244,14 @@ def test_a_month_equals_the_contract_and_takes_few_requests(
     state = bench.history.latest("aave_states").row(0, named=True)
     assert (state["reserve_factor"], state["supply_cap"], state["is_frozen"]) == (0.1, 2_000_000.0, False)
     assert node.http_requests <= 40
+    # On quiet days the search ends where that of the day before began.
+    eve = march.slots.block_at(midnight(dt.date(2024, 3, 9)))
+    assert all(first > eve for first, last in searched(node) if last > eve)
+
+
+def searched(node: ChainServer) -> list[tuple[int, int]]:
+    asked = [params[0] for method, params in node.asked if method == "eth_getLogs"]
+    return [(int(one["fromBlock"], 16), int(one["toBlock"], 16)) for one in asked]
 
 
 def test_nothing_is_asked_again_and_no_row_is_added_twice(
@@ -275,6 +283,16 @@ def test_a_day_is_left_to_the_next_run_until_its_end_is_final(
     assert rates_of(bench)["date"].to_list() == days(dt.date(2024, 3, 1), dt.date(2024, 3, 4))
     node.now += dt.timedelta(minutes=15)
     bench.collect([DEMAND], now=node.now)
+    assert rates_of(bench)["date"].to_list() == days(dt.date(2024, 3, 1), dt.date(2024, 3, 5))
+
+
+def test_it_never_reads_beyond_the_moment_of_the_run(
+    make_bench: MakeBench, httpserver: HTTPServer, march: Reserve
+) -> None:
+    node = node_of(march, APRIL_2)
+    now = dt.datetime(2024, 3, 6, 0, 5, tzinfo=dt.UTC)
+    bench = make_bench(now, dt.date(2024, 3, 1), environment=nodes(httpserver, node))
+    bench.collect([DEMAND])
     assert rates_of(bench)["date"].to_list() == days(dt.date(2024, 3, 1), dt.date(2024, 3, 5))
 
 
@@ -329,7 +347,7 @@ def test_a_run_that_was_cut_off_goes_on(make_bench: MakeBench, httpserver: HTTPS
     bench.collect([DEMAND])
     assert bench.failures == []
     assert_equals_contract(rates_of(bench), march, [*MARCH, dt.date(2024, 4, 1)])
-    lowest = min(int(params[0]["fromBlock"], 16) for method, params in node.asked if method == "eth_getLogs")
+    lowest = min(first for first, _ in searched(node))
     assert lowest > march.slots.block_at(midnight(dt.date(2024, 3, 9)))
     for table in ("aave_updates", "log_scans", "aave_states", "chain_blocks"):
         assert bench.history.revisions(table)["revision"].max() == 1
@@ -387,6 +405,43 @@ def test_before_a_token_was_listed_there_is_no_state(make_bench: MakeBench, http
     assert bench.failures == []
     assert bench.history.latest("aave_states")["date"].to_list() == days(dt.date(2024, 3, 3), dt.date(2024, 3, 5))
     assert_equals_contract(rates_of(bench), reserve, days(dt.date(2024, 3, 4), dt.date(2024, 3, 5)))
+    # The search for an event before the first day ends somewhere.
+    lowest = min(first for first, _ in searched(node))
+    assert lowest == reserve.slots.block_at(midnight(dt.date(2024, 3, 1))) - QUIET_BLOCKS
+    assert node.http_requests <= 40
+
+
+def test_the_search_ends_where_the_pool_began(make_bench: MakeBench, httpserver: HTTPServer) -> None:
+    slots = Slots()
+    begun = dt.datetime.fromtimestamp(slots.time_of(POOL_BLOCK), dt.UTC)
+    node = node_of(Reserve(slots), begun + dt.timedelta(days=3))
+    bench = make_bench(node.now, begun.date() - dt.timedelta(days=5), environment=nodes(httpserver, node))
+    bench.collect([DEMAND])
+    assert bench.failures == []
+    scans = bench.history.latest("log_scans")
+    assert scans["from_block"].min() == POOL_BLOCK
+    states = [int(params[1], 16) for method, params in node.asked if method == "eth_call" and params[1] != "latest"]
+    assert min(states) > POOL_BLOCK
+    assert scans["date"].to_list() == days(begun.date(), begun.date() + dt.timedelta(days=2))
+    assert scans.select("date", "to_block").rows() == [
+        (day, slots.block_at(midnight(day + dt.timedelta(days=1)))) for day in scans["date"]
+    ]
+    assert rates_of(bench).height == 0
+
+
+def test_the_tables_can_be_made_again_from_the_answers(
+    make_bench: MakeBench, httpserver: HTTPServer, march: Reserve
+) -> None:
+    now = dt.datetime(2024, 3, 12, 5, tzinfo=dt.UTC)
+    bench = make_bench(now, dt.date(2024, 3, 1), environment=nodes(httpserver, node_of(march, now)))
+    bench.collect([DEMAND])
+    before = {
+        table: bench.history.latest(table) for table in ("aave_updates", "log_scans", "chain_blocks", "aave_states")
+    }
+    again = bench.reader.rebuild(lambda done, total: None)
+    for table, rows in before.items():
+        assert rows.height > 0
+        assert again.latest(table).equals(rows)
 
 
 @pytest.mark.parametrize("entity", ["USDC", "0x1234", "0x" + "77" * 20])

@@ -35,7 +35,7 @@ def test_equals_looking_at_every_block(make_bench: MakeBench, httpserver: HTTPSe
     node = ChainServer(NOW, Slots(1000, start, 0, np.flatnonzero(gone).tolist()))
     times = [start + 12 * slot for slot in np.flatnonzero(~gone).tolist()]
     final_time = times[-65 if times[-1] <= NOW.timestamp() else -66]
-    moments = rng.integers(times[0], int(NOW.timestamp()), 20).tolist() + [times[5], times[5] - 1, times[-40]]
+    moments = [*rng.integers(times[0], int(NOW.timestamp()), 20).tolist(), times[5], times[5] - 1, times[-40]]
     bench = make_bench(NOW, NOW.date(), environment=nodes(httpserver, node))
 
     found = in_session(bench, lambda session: Chain(session).blocks_at(moments))

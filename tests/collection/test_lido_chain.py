@@ -135,6 +135,9 @@ def test_it_never_reads_beyond_the_moment_of_the_run(make_bench: MakeBench, http
     bench.collect([DEMAND])
     found = collected(bench)["date"]
     assert (found.min(), found.max()) == (dt.date(2024, 3, 5), dt.date(2024, 3, 8))
+    asked = [params[0] for method, params in node.asked if method == "eth_getLogs"]
+    assert int(asked[0]["fromBlock"], 16) == SLOTS.block_at(unix(dt.datetime(2024, 3, 5, tzinfo=dt.UTC))) + 1
+    assert int(asked[-1]["toBlock"], 16) == SLOTS.block_at(unix(bench.moment.now))
 
 
 # Assembling
@@ -142,7 +145,7 @@ def test_it_never_reads_beyond_the_moment_of_the_run(make_bench: MakeBench, http
 
 def rows(*values: tuple[dt.datetime, int, int, int, int, int]) -> pl.DataFrame:
     names = ("time", "time_elapsed_s", "pre_shares", "pre_ether", "post_shares", "post_ether")
-    kinds: dict[str, Any] = {name: pl.String for name in names}
+    kinds: dict[str, Any] = dict.fromkeys(names, pl.String)
     kinds |= {"time": pl.Datetime("us", "UTC"), "time_elapsed_s": pl.Int64}
     made = [(time, elapsed, *map(str, amounts)) for time, elapsed, *amounts in values]
     return pl.DataFrame(made, schema=kinds, orient="row")

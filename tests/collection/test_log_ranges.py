@@ -81,7 +81,7 @@ def test_a_range_once_refused_is_seldom_tried_again(make_bench: MakeBench, https
     refused = [width for width in widths if width > 999]
     assert refused[:4] == [10_000, 5_000, 2_500, 1_250]
     assert len(refused) <= 4 + len(widths) // 6
-    assert len(widths) <= 4 + 1.5 * N_BLOCKS / 999
+    assert len(widths) <= 4 + 1.3 * N_BLOCKS / 999
 
 
 def test_a_crowd_of_events_is_soon_forgotten(make_bench: MakeBench, httpserver: HTTPServer) -> None:

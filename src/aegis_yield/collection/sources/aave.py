@@ -68,6 +68,7 @@ async def _fetch(unit: WorkUnit, session: Session) -> None:
         raise SourceError(f"expected the address of a token, received {unit.demand.entity!r}", Verdict.FINAL)
     chain = Chain(session)
     ends = await ends_of(days_over(unit, session, with_eve=True), chain)
+    ends = {day: block for day, block in ends.items() if block >= POOL_BLOCK}
     if not ends:
         return
     tokens = await _tokens(session, reserve)

@@ -28,7 +28,9 @@ from aegis_yield.collection.verdicts import Verdict
 from aegis_yield.domain.errors import SourceError
 
 PIECE_BLOCKS: Final = 1024
-MIN_PIECE_BLOCKS: Final = 16
+MIN_PIECE_BLOCKS: Final = 100
+"""A node that gives less is not asked: a day would take too many calls."""
+
 _MEDIAN: Final = (50,)
 _WEI_A_GWEI: Final = 1e9
 
