@@ -226,6 +226,7 @@ def test_a_damaged_file_is_seen_and_named(raw: RawZone, how: str) -> None:
     with pytest.raises(CollectionError) as caught:
         raw.page(path)
     assert str(path) in str(caught.value)
+    assert str(caught.value).endswith("; delete the file and collect again")
 
 
 def test_damage_to_a_shared_body_is_seen_by_all_who_share_it(raw: RawZone) -> None:

@@ -272,6 +272,16 @@ def test_errors_and_probes_are_nobodys_orphans(bench: Bench) -> None:
     assert bench.journal.waiting() == []
 
 
+def test_a_damaged_orphan_stops_the_collection_with_advice(bench: Bench) -> None:
+    path = bench.raw.path_of(whole("a"), land(bench, whole("a"), days(day(0)), 0, is_entered=False))
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(CollectionError, match="delete the file and collect again") as caught:
+        bench.reader.adopt_orphans()
+    assert str(path) in str(caught.value)
+    path.unlink()
+    assert bench.reader.adopt_orphans() == 0
+
+
 # Rebuilding
 
 

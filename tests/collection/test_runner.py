@@ -108,9 +108,11 @@ def test_one_bad_unit_does_not_stop_the_others(
 def test_a_host_that_bans_us_fails_its_units_at_once_and_no_other_hosts(bench: Bench, server: ToyServer) -> None:
     server.answers["/whole/0"] = Response("banned", status=418)
     bench.collect([*(whole(str(n)) for n in range(6)), months("c")])
-    assert [failure.verdict for failure in bench.failures] == ["banned"] * 6
-    assert sum(server.asked[f"/whole/{n}"] for n in range(6)) <= 2  # there are two workers
-    assert set(stored(bench)) == {"c"}
+    # There are two workers: the other one may have asked its first question just before.
+    assert {failure.verdict for failure in bench.failures} == {"banned"}
+    assert {failure.unit.demand.entity for failure in bench.failures} >= {"0", "2", "3", "4", "5"}
+    assert sum(server.asked[f"/whole/{n}"] for n in range(6)) <= 2
+    assert set(stored(bench)) - {"1"} == {"c"}
 
 
 def test_offline_a_host_elsewhere_fails_its_units_and_no_others(make_bench: MakeBench, server: ToyServer) -> None:

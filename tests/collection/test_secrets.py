@@ -41,7 +41,7 @@ def environment_of(place: str, url: str) -> dict[str, str]:
     host, address, key = PLACES[place]
     address = address.format(url=url, key=KEY, key_at_url=url.replace("//", f"//{KEY}:{PASSWORD}@"))
     found = {
-        "BASE_URL": address, "REQUESTS_PER_SECOND": "0", "TIMEOUT_S": "0.3", **({"API_KEY": key} if key else {}),
+        "BASE_URL": address, "REQUESTS_PER_SECOND": "0", "TIMEOUT_S": "0.1", **({"API_KEY": key} if key else {}),
     }  # fmt: skip
     patience = {"AEGIS_SRC__CLIENT__BACKOFF_BASE_S": "0.001", "AEGIS_SRC__CLIENT__ATTEMPTS": "2", "AEGIS_OFFLINE": "1"}
     return {f"AEGIS_SRC__{host.upper()}__{name}": value for name, value in found.items()} | patience

@@ -11,9 +11,13 @@ from aegis_yield.domain import errors
 from aegis_yield.domain.errors import (
     AegisError,
     BundleError,
+    BusyError,
+    CollectionError,
     DataError,
     HistoryError,
+    OfflineError,
     RequestError,
+    SourceError,
     TableFault,
     TableFaultsError,
     TrainingError,
@@ -33,6 +37,10 @@ EXAMPLES = [
     RequestError("horizon_days", 31, "a whole number from 1 to 30"),
     BundleError("models/x.pth: not a bundle"),
     TrainingError("no rows to learn from"),
+    CollectionError("configs/sources.toml: cannot be read"),
+    SourceError("binance: HTTP 429: slow down", "transient", 7.0),
+    OfflineError("offline mode allows this machine only"),
+    BusyError("data/raw: process 7 is collecting into this folder"),
 ]
 
 
@@ -65,7 +73,7 @@ def real() -> dict[str, tuple[str | None, str | None]]:
 
 def test_the_tree_in_the_docstring_is_the_real_tree() -> None:
     assert drawn() == real()
-    assert len(drawn()) == 8
+    assert len(drawn()) == 12
 
 
 def test_every_class_has_an_example_here() -> None:
@@ -92,7 +100,7 @@ def test_the_message_is_one_line(error: AegisError) -> None:
 
 
 @pytest.mark.parametrize(
-    ("builtin", "n_classes"), [(ValueError, 5), (LookupError, 1), (RuntimeError, 1), (Exception, 8)]
+    ("builtin", "n_classes"), [(ValueError, 5), (LookupError, 1), (RuntimeError, 5), (Exception, 12)]
 )
 def test_callers_may_catch_the_builtin_they_expect(builtin: type[Exception], n_classes: int) -> None:
     assert sum(isinstance(error, builtin) for error in EXAMPLES) == n_classes
@@ -135,6 +143,11 @@ def test_a_request_error_says_received_and_allowed() -> None:
     error = RequestError("level", "high", "a fraction")
     assert str(error) == "level: received 'high', allowed is a fraction"
     assert (error.name, error.received, error.allowed) == ("level", "high", "a fraction")
+
+
+def test_a_source_error_says_what_may_be_done_about_it() -> None:
+    assert vars(SourceError("HTTP 429", "transient", 7.0)) == {"verdict": "transient", "retry_after_s": 7.0}
+    assert vars(SourceError("HTTP 404", "final")) == {"verdict": "final", "retry_after_s": None}
 
 
 def test_an_unknown_strategy_names_the_closest_or_says_where_to_look() -> None:

@@ -105,6 +105,8 @@ def number(value: Any) -> float | None:
     """
     if value is None or value == "":
         return None
+    if isinstance(value, bool):  # a truth is no number, though Python could count with it
+        return NAN
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):

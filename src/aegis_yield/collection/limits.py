@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Final
 
 from aiolimiter import AsyncLimiter
@@ -74,6 +74,9 @@ class HostFigures:
     limited: int = 0
     waited_s: float = 0.0
     received_bytes: int = 0
+
+    def __add__(self, other: HostFigures) -> HostFigures:
+        return HostFigures(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
 
 def seconds_to_hold(headers: Mapping[str, str], now_s: float) -> float:

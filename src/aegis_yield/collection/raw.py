@@ -22,14 +22,17 @@ from aegis_yield.domain.errors import CollectionError
 from aegis_yield.utils.files import write_bytes_atomically
 
 FORMAT: Final = 1
+_ADVICE: Final = "delete the file and collect again"
 SUFFIX: Final = ".json.gz"
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _STAMP: Final = "%Y%m%dT%H%M%S%f"
 _STAMP_CHARS: Final = 21
 _TICK: Final = dt.timedelta(microseconds=1)
 _READ: Final = frozenset(
-    ("format", "raw_id", "unit", "source", "dataset", "entity", "request", "fetched_at", "verdict", "is_probe", "sha256",
-     "body_of")
+    {
+        "format", "raw_id", "unit", "source", "dataset", "entity", "request", "fetched_at", "verdict", "is_probe",
+        "sha256", "body_of",
+    }
 )  # fmt: skip
 _LEVEL: Final = 3
 """Of gzip: most of the gain at a third of the time."""
@@ -135,7 +138,7 @@ class RawZone:
         if provenance["body_of"]:
             _, body = self._read(self._path(demand, provenance["body_of"]))
         if hashlib.sha256(body).hexdigest() != provenance["sha256"]:
-            raise CollectionError(f"{path}: received bytes other than were recorded; delete the file and collect again")
+            raise CollectionError(f"{path}: received bytes other than were recorded; {_ADVICE}")
         fetched_at = dt.datetime.fromisoformat(provenance["fetched_at"])
         return Page(provenance["raw_id"], demand, provenance["unit"], provenance["request"], fetched_at, body)
 
@@ -177,13 +180,14 @@ class RawZone:
             line, _, body = gzip.decompress(path.read_bytes()).partition(b"\n")
             provenance = json.loads(line)
         except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise CollectionError(f"{path}: cannot be read as a raw answer: {error}") from error
+            raise CollectionError(f"{path}: cannot be read as a raw answer ({error}); {_ADVICE}") from error
         if not isinstance(provenance, dict) or not provenance.keys() >= _READ or provenance["format"] != FORMAT:
-            raise CollectionError(f"{path}: is not a raw answer of format {FORMAT}")
+            raise CollectionError(f"{path}: is not a raw answer of format {FORMAT}; {_ADVICE}")
         return provenance, body
 
 
 def _question(demand: Demand, request: Request) -> str:
-    """Two requests ask the same if nothing but the time differs."""
+    """Two requests ask the same if nothing but the time differs; a hash, because all of a run are remembered."""
     asked = (request.host, request.path, sorted(request.params.items()), request.body, dict(request.context))
-    return json.dumps([demand.source, demand.dataset, demand.entity, *asked], sort_keys=True, default=str)
+    whole = json.dumps([demand.source, demand.dataset, demand.entity, *asked], sort_keys=True, default=str)
+    return hashlib.sha256(whole.encode()).hexdigest()

@@ -9,9 +9,11 @@ from typing import Any, Final
 
 import polars as pl
 
+from aegis_yield.collection.datasets import Cadence
 from aegis_yield.collection.history import History
 from aegis_yield.collection.journal import Journal
 from aegis_yield.collection.schemas import TABLES, TIME, TableSpec
+from aegis_yield.collection.sources import DATASETS
 
 RECENT_DAYS: Final = 90
 """Completeness is that of so many days before the newest one."""
@@ -123,6 +125,8 @@ def unit_status(journal: Journal) -> list[dict[str, Any]]:
 
 
 def _unit_status(source: str, dataset: str, units: list[Mapping[str, Any]]) -> dict[str, Any]:
+    spec = DATASETS.get((source, dataset))
+    units = _standing(units) if spec is not None and spec.cadence == Cadence.WHOLE else units
     counts = {status: sum(unit["status"] == status for unit in units) for status in ("done", "empty", "open", "failed")}
     failed = max(
         (unit for unit in units if unit["status"] == "failed"), key=lambda unit: unit["updated_at"], default=None
@@ -134,3 +138,13 @@ def _unit_status(source: str, dataset: str, units: list[Mapping[str, Any]]) -> d
         "last_run": max(unit["updated_at"] for unit in units),
         "latest_failure": f"{failed['entity']} {failed['start']}: {failed['reason']}" if failed else None,
     }
+
+
+def _standing(units: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Leave out failures that a later day made good: what is read whole is not asked for again for the day before."""
+    good = {unit["entity"]: unit["start"] for unit in sorted(units, key=_start) if unit["status"] in ("done", "empty")}
+    return [unit for unit in units if unit["status"] != "failed" or unit["start"] > good.get(unit["entity"], "")]
+
+
+def _start(unit: Mapping[str, Any]) -> str:
+    return str(unit["start"])

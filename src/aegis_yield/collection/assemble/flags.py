@@ -60,12 +60,13 @@ def flagged(yields: pl.DataFrame) -> pl.DataFrame:
     same = (pl.col("_move") == 0.0).fill_null(False)
     still = pl.all_horizontal(same, *(same.shift(n).over(own).fill_null(False) for n in range(1, FROZEN_DAYS - 1)))
     ratio = pl.col("apy") / pl.col("_usual")
-    tvl_ratio = pl.col("tvl_usd") / pl.col("tvl_usd").shift(1).over(own)
+    tvl_ratio = (pl.col("tvl_usd") / pl.col("tvl_usd").shift(1).over(own)).fill_nan(None)
+    usual_move = (SPIKE_MOVES * pl.col("_typical")).clip(lower_bound=SPIKE_MIN_APY)  # unknown on the first days
     gap = pl.col("date").diff().over(own).dt.total_days()
     difference = (pl.col("apy") - pl.col("other_apy")).abs()
     was_paid = (pl.col("apy") != 0.0).cum_max().over(own)
     conditions = {
-        Flag.SPIKE: pl.col("_move") > pl.max_horizontal(SPIKE_MOVES * pl.col("_typical"), pl.lit(SPIKE_MIN_APY)),
+        Flag.SPIKE: pl.col("_move") > usual_move,
         Flag.ZERO_RUN: (pl.col("apy") == 0.0) & same & was_paid,
         Flag.FROZEN: still & (pl.col("apy") != 0.0),
         Flag.GAP: gap > 1,

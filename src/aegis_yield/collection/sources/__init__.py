@@ -24,7 +24,7 @@ from aegis_yield.collection.sources import (
 from aegis_yield.domain.errors import RequestError
 
 _SOURCES: Final = (
-    aave, binance, bybit, coingecko, defillama, defillama_market, erc4626, fear_greed, fred, gas, hyperliquid, 
+    aave, binance, bybit, coingecko, defillama, defillama_market, erc4626, fear_greed, fred, gas, hyperliquid,
     lido, lido_api, okx,
 )  # fmt: skip
 
