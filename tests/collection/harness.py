@@ -20,8 +20,8 @@ from aegis_yield.collection.settings import CollectionSettings, load_settings
 from aegis_yield.collection.units import Demand, WorkUnit
 
 HOSTS = (
-    "defillama_yields", "defillama_api", "defillama_coins", "defillama_stablecoins", "ethereum", "lido", "binance", "bybit",
-    "okx", "hyperliquid", "fear_greed", "coingecko", "fred",
+    "defillama_yields", "defillama_api", "defillama_coins", "defillama_stablecoins", "ethereum", "lido", "binance",
+    "bybit", "okx", "hyperliquid", "fear_greed", "coingecko", "fred",
 )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pytest
 from harness import Bench, local_environment
 from pytest_httpserver import HTTPServer
 
-from aegis_yield.collection.catalogue import Catalogue, load_catalogue
+from aegis_yield.collection.catalogue import Catalogue, load_catalogue, spec_of
 from aegis_yield.collection.plan import POOL_LISTS, Plan, PlannedSource, Wish, demands_of, planned, without_keyless
 from aegis_yield.collection.runner import units_to_do
 from aegis_yield.collection.settings import CollectionSettings, load_settings
@@ -214,6 +214,13 @@ def test_minutes_are_requests_over_the_rate_of_the_busiest_host() -> None:
     slower = [replace(one, minutes=60.0 if one.dataset == "candles" else one.minutes) for one in sources]
     assert Plan(units, slower).minutes == pytest.approx(60 + 8 / 60)
     assert Plan([], []).minutes == 0.0
+
+
+def test_a_unit_counts_for_as_many_requests_as_it_usually_takes() -> None:
+    fees = Demand("gas", "fees", "ethereum")
+    (one,) = planned(months(fees, 3), settings_with(AEGIS_SRC__ETHEREUM__REQUESTS_PER_SECOND="5"))
+    assert one.n_requests == round(3 * spec_of(fees).requests_per_unit) > 100
+    assert one.minutes == pytest.approx(one.n_requests / 5 / 60)
 
 
 def test_a_host_without_a_limit_still_takes_a_moment() -> None:

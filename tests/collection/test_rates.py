@@ -132,6 +132,11 @@ def test_a_week_without_payments_leaves_a_hole_and_no_other_mark() -> None:
     assert len(days_of(rows)) == 13
 
 
+@pytest.mark.parametrize("step", [16, 24, 48])
+def test_payments_that_lost_their_neighbours_do_not_stand_for_whole_days(step: int) -> None:
+    assert days_of(payments(range(0, 20 * 24, step))) == {}
+
+
 @pytest.mark.parametrize("hours", [[], [0]])
 def test_no_payment_and_one_payment_make_no_day(hours: list[int]) -> None:
     assert days_of(payments(hours)) == {}

@@ -76,7 +76,9 @@ def test_a_move_of_less_than_twenty_five_basis_points_is_no_spike_however_quiet_
 
 
 def test_a_jump_among_the_first_days_is_no_spike_because_nothing_is_typical_yet() -> None:
-    assert marks(with_column(series(), "apy", put(8, 0.09)).with_columns(other_apy=None)) == {}
+    # Ten moves make something typical: the tenth is that of day 10.
+    for place, expected in ((8, {}), (10, {11: Flag.SPIKE}), (11, {11: Flag.SPIKE, 12: Flag.SPIKE})):
+        assert marks(with_column(series(), "apy", put(place, 0.09)).with_columns(other_apy=None)) == expected
 
 
 def test_zeros_after_a_rate_are_a_run_from_the_second_one_on() -> None:
@@ -168,6 +170,7 @@ def test_marks_add_up_and_are_counted_by_name() -> None:
 def test_one_strategy_is_judged_without_the_others() -> None:
     wild = with_column(series("b", seed=3), "apy", put(0, 9.0, 0.0, 0.0, 0.0, 7.0))
     wild = with_column(wild, "tvl_usd", put(0, 1.0, 1e9, 1.0))
+    wild = with_column(wild, "apy", put(9, 5.0))  # one more day before it, and it would be a hundred times the usual
     frames = [series("a"), wild, series("c", seed=5)]
     together = flagged(pl.concat(frames))
     for frame in frames:

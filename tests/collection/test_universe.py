@@ -100,6 +100,14 @@ def test_a_universe_is_what_a_plain_filter_leaves(
     assert found == [n for n, row in enumerate(rows) if all(holds(row) for _, holds in chosen)]
 
 
+@pytest.mark.parametrize(
+    ("text", "left"), [("apy>5%", [0.06, 5.0]), ("apy>0.05", [0.06, 5.0]), ("apy<=5%", [0.01, 0.05])]
+)
+def test_a_percentage_is_a_hundredth(text: str, left: list[float]) -> None:
+    rows = table([{"apy": apy} for apy in (0.01, 0.05, 0.06, 5.0)])
+    assert rows.filter(parse_universe(text).condition)["apy"].to_list() == left
+
+
 def test_the_example_of_the_help_means_what_it_says() -> None:
     rows: list[Row] = [
         {"category": category, "chain": chain, "tvl_usd": tvl}

@@ -216,8 +216,7 @@ class _Job:
             await runner.run(units, concurrency, self._report)
         self.failures += runner.failures
         for host, figures in client.figures.items():
-            before = asdict(self.figures.get(host, HostFigures()))
-            self.figures[host] = HostFigures(**{name: before[name] + more for name, more in asdict(figures).items()})
+            self.figures[host] = self.figures.get(host, HostFigures()) + figures
 
 
 def _chosen_pools(desk: _Desk, wish: Wish) -> list[str]:
