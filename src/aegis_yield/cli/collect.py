@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aegis_yield.cli.options import JsonFlag, parse_date
-from aegis_yield.cli.shared import EXIT_FAILURE, notes, out, say
+from aegis_yield.cli.shared import EXIT_FAILURE, EXIT_INTERRUPTED, notes, out, say
 from aegis_yield.domain.errors import RequestError
 
 if TYPE_CHECKING:
@@ -59,6 +59,11 @@ def collect(
 
     if action not in ACTIONS:
         raise RequestError("action", action, " or ".join(ACTIONS))
+    meant = {"status": action == "status", "--as-of": as_of is not None, "--rebuild": rebuild, "--dry-run": dry_run}
+    if sum(meant.values()) > 1:
+        raise RequestError(
+            "options", " ".join(name for name, is_on in meant.items() if is_on), "one of these at a time"
+        )
     folder = CollectionFolder(into) if into else CollectionFolder()
     wish = Wish(parse_date("since", since), _texts(sources), _strategies(strategies), universe)
     if action == "status":
@@ -93,8 +98,12 @@ def _run(folder: CollectionFolder, wish: Wish, as_json: bool) -> None:
     from aegis_yield.pipelines.collect import collect as run
     from aegis_yield.reporting.collection_tables import collected_table, host_table
 
-    with StepDisplay(notes, "collecting") as display:
-        result = run(folder, wish, display)
+    try:
+        with StepDisplay(notes, "collecting") as display:
+            result = run(folder, wish, display)
+    except KeyboardInterrupt:
+        say("interrupted; what was received is kept, the same command goes on there")
+        raise SystemExit(EXIT_INTERRUPTED) from None
     if as_json:
         typer.echo(json.dumps(_plain(result), indent=2, default=str))
     else:
@@ -114,9 +123,11 @@ def _say_what_failed(verdicts: list[str]) -> None:
 
     lacking = verdicts.count(Verdict.PROVIDER)
     if lacking:
-        say(f"{lacking} units need a node that keeps old state or logs: see ethereum in docs/sources.md")
+        noun = "unit needs" if lacking == 1 else "units need"
+        say(f"{lacking} {noun} a node that keeps old state or logs: see ethereum in docs/sources.md")
     if len(verdicts) > lacking:
-        say(f"{len(verdicts) - lacking} units failed; run the same command again to try them again")
+        noun = "unit" if len(verdicts) - lacking == 1 else "units"
+        say(f"{len(verdicts) - lacking} {noun} failed; run the same command again to try again")
         raise SystemExit(EXIT_FAILURE)
 
 

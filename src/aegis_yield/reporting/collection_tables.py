@@ -6,6 +6,7 @@ from collections import Counter
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -20,7 +21,7 @@ MAX_FAILURES: Final = 12
 MAX_REASON_CHARS: Final = 110
 
 
-def plan_table(plan: Plan) -> Table:
+def plan_table(plan: Plan) -> RenderableType:
     """Return what would be asked of whom, and for how long."""
     total = sum(planned.n_requests for planned in plan.sources)
     title = f"Plan: {len(plan.units):,} units, about {total:,} requests, at least {_minutes(plan.minutes)}"
@@ -28,10 +29,10 @@ def plan_table(plan: Plan) -> Table:
     for planned in plan.sources:
         counts = (f"{planned.n_units:,}", f"{planned.n_requests:,}", _minutes(planned.minutes))
         table.add_row(planned.source, planned.dataset, *counts)
-    return _captioned(table, [f"left out: {name}: {why}" for name, why in plan.left_out.items()])
+    return _with_lines(table, [f"left out: {name}: {why}" for name, why in plan.left_out.items()])
 
 
-def collected_table(result: Collected) -> Table:
+def collected_table(result: Collected) -> RenderableType:
     """Return what a run brought, by dataset, and what failed and why."""
     failed = Counter((f.unit.demand.source, f.unit.demand.dataset) for f in result.failures)
     asked = Counter((unit.demand.source, unit.demand.dataset) for unit in result.plan.units)
@@ -43,7 +44,7 @@ def collected_table(result: Collected) -> Table:
         counts = (asked[name], failed[name], rows.new, rows.revised, rows.unchanged, rows.rejected)
         table.add_row(*name, *(f"{count:,}" for count in counts), style="red" if failed[name] else None)
     lines = [f"left out: {name}: {why}" for name, why in result.plan.left_out.items()]
-    return _captioned(table, [*lines, *_failure_lines(result)])
+    return _with_lines(table, [*lines, *_failure_lines(result)])
 
 
 def _failure_lines(result: Collected) -> list[str]:
@@ -73,7 +74,7 @@ def host_table(result: Collected) -> Table:
     return table
 
 
-def status_tables(status: CollectionStatus) -> list[Table]:
+def status_tables(status: CollectionStatus) -> list[RenderableType]:
     """Return how a collection stands: the history, the units, the flags of the tables."""
     columns = [(name, "right") for name in ("series", "rows", "newest", "age", "complete", "revised", "set aside")]
     history = _table("History", "source", "table", *columns)
@@ -90,8 +91,8 @@ def status_tables(status: CollectionStatus) -> list[Table]:
         style = "red" if unit["failed"] else None
         units.add_row(unit["source"], unit["dataset"], *tallies, unit["last_run"][:16].replace("T", " "), style=style)
     failures = [f"{unit['source']}/{unit['dataset']}: {unit['latest_failure']}" for unit in status.units]
-    _captioned(units, [line for line, unit in zip(failures, status.units, strict=True) if unit["latest_failure"]])
-    return [history, units, *([_tables_written(status.manifest)] if status.manifest else [])]
+    failures = [line for line, unit in zip(failures, status.units, strict=True) if unit["latest_failure"]]
+    return [history, _with_lines(units, failures), *([_tables_written(status.manifest)] if status.manifest else [])]
 
 
 def _tables_written(manifest: dict[str, Any]) -> Table:
@@ -105,17 +106,17 @@ def _tables_written(manifest: dict[str, Any]) -> Table:
 
 
 def _table(title: str, *columns: str | tuple[str, str]) -> Table:
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
+    # As wide as its title at least, which would be broken otherwise.
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, min_width=len(title))
     for column in columns:
         name, justify = column if isinstance(column, tuple) else (column, "left")
         table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
     return table
 
 
-def _captioned(table: Table, lines: list[str]) -> Table:
-    table.caption = Text("\n".join(lines), style="table.caption") if lines else None
-    table.caption_justify = "left"
-    return table
+def _with_lines(table: Table, lines: list[str]) -> RenderableType:
+    """Put lines below a table: not as its caption, which would be broken at the table's width."""
+    return Group(table, Text("\n".join(lines))) if lines else table
 
 
 def _minutes(minutes: float) -> str:

@@ -13,6 +13,9 @@ MIN_COVERED_HOURS: Final = 21.0
 """A day of funding is whole if its payments cover this much of it: one hour lost of twenty-four is the source's own
 gap, one payment lost of three is ours."""
 
+LONGEST_INTERVAL_HOURS: Final = 8.0
+"""No venue pays less often: a payment stands for no more than this, however far away its neighbours are."""
+
 _HOUR_US: Final = 3_600_000_000
 
 
@@ -40,7 +43,7 @@ def funding_days(funding: pl.DataFrame) -> pl.DataFrame:
     gap = pl.min_horizontal(moment.diff(), -moment.diff(-1)) / _HOUR_US
     return (
         funding.sort("time")
-        .with_columns(gap.clip(upper_bound=24.0).alias("_hours"))
+        .with_columns(gap.clip(upper_bound=LONGEST_INTERVAL_HOURS).alias("_hours"))
         .group_by(pl.col("time").dt.date().alias("date"), maintain_order=True)
         .agg((pl.col("rate").sum() * DAYS_A_YEAR).alias("apy"), pl.col("_hours").sum())
         .filter(pl.col("_hours") >= MIN_COVERED_HOURS)
