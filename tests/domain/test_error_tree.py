@@ -15,6 +15,7 @@ from aegis_yield.domain.errors import (
     CollectionError,
     DataError,
     HistoryError,
+    InfeasibleError,
     OfflineError,
     RequestError,
     SourceError,
@@ -37,6 +38,7 @@ EXAMPLES = [
     RequestError("horizon_days", 31, "a whole number from 1 to 30"),
     BundleError("models/x.pth: not a bundle"),
     TrainingError("no rows to learn from"),
+    InfeasibleError(["min_invested_share", "max_cvar"], [("max_cvar", 0.01)]),
     CollectionError("configs/sources.toml: cannot be read"),
     SourceError("binance: HTTP 429: slow down", "transient", 7.0),
     OfflineError("offline mode allows this machine only"),
@@ -73,7 +75,7 @@ def real() -> dict[str, tuple[str | None, str | None]]:
 
 def test_the_tree_in_the_docstring_is_the_real_tree() -> None:
     assert drawn() == real()
-    assert len(drawn()) == 12
+    assert len(drawn()) == 13
 
 
 def test_every_class_has_an_example_here() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import typer
 
 from aegis_yield import __version__
-from aegis_yield.cli import collect, data, evaluate, predict, serve, train
+from aegis_yield.cli import collect, data, evaluate, optimize, predict, risk, serve, train
 from aegis_yield.cli.shared import guarded
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app.command("collect")(collect.collect)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("risk")(risk.risk)
+app.command("optimize")(optimize.optimize)
 app.command("demo")(predict.demo)
 app.command("strategies")(data.strategies)
 app.command("check")(data.check)

@@ -15,6 +15,8 @@ from aegis_yield.cli.shared import notes, out, say
 if TYPE_CHECKING:
     from aegis_yield.pipelines.predict import Answer
 
+RISK_HORIZON_DAYS = 30
+
 
 def predict(
     strategies: Annotated[
@@ -70,7 +72,7 @@ def demo(
     horizon: HorizonOption = 7,
     html: Annotated[Path, typer.Option(help="Report with pictures.")] = Path("reports/demo.html"),
 ) -> None:
-    """Forecast the default strategies on the default data, as a table and an HTML report.
+    """Forecast the default strategies, show their risk, and allocate a million dollars over all; with an HTML report.
 
     Examples:
 
@@ -78,7 +80,7 @@ def demo(
     """
     from aegis_yield.pipelines.predict import Forecaster, Question
     from aegis_yield.reporting.console import forecast_table
-    from aegis_yield.reporting.forecast_page import write_forecast_page
+    from aegis_yield.reporting.demo_page import write_demo_page
 
     forecaster = Forecaster.open(data, model)
     say(f"data: {forecaster.dataset.name}; model: {forecaster.model_version}")
@@ -86,7 +88,15 @@ def demo(
     out.print(forecast_table(answer))
     for note in answer.notes:
         notes.print(f"[yellow]note:[/] {escape(note)}")
-    write_forecast_page(forecaster, answer, html)
+    from aegis_yield.pipelines.allocate import demo_allocation
+    from aegis_yield.pipelines.risk import outlook, risk_report
+    from aegis_yield.reporting.allocation_tables import allocation_table, risk_table
+
+    risks = risk_report(outlook(forecaster, Question(forecaster.names.defaults, RISK_HORIZON_DAYS)))
+    out.print(risk_table(risks))
+    allocation = demo_allocation(forecaster)
+    out.print(allocation_table(allocation))
+    write_demo_page(forecaster, answer, (risks, allocation), html)
     out.print(f"report: {html}", soft_wrap=True, markup=False)
 
 

@@ -19,6 +19,7 @@ EXIT_INTERRUPTED: Final = 130
 EXTRAS: Final = {
     "plotly": "report", "fastapi": "serve", "pydantic_settings": "serve", "uvicorn": "serve",
     "httpx2": "collect", "stamina": "collect", "aiolimiter": "collect", "eth_abi": "collect",
+    "scipy": "allocate", "highspy": "allocate", "clarabel": "allocate",
 }  # fmt: skip
 """Packages that only some commands need, and the extra that brings them."""
 

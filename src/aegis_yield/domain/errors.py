@@ -10,6 +10,7 @@
     ├── RequestError (ValueError)          an argument outside what is allowed
     ├── BundleError (ValueError)           a model file that is missing, corrupt or foreign
     ├── TrainingError (RuntimeError)       training cannot start or go on
+    ├── InfeasibleError (ValueError)       limits of an allocation that cannot all be met
     └── CollectionError (RuntimeError)     collection cannot start or go on
         ├── SourceError                    ... one source gave no usable answer
         ├── OfflineError                   ... a host beyond this machine while offline mode is on
@@ -125,6 +126,28 @@ class BundleError(AegisError, ValueError):
 
 class TrainingError(AegisError, RuntimeError):
     """Training cannot start or cannot go on."""
+
+
+class InfeasibleError(AegisError, ValueError):
+    """Limits of an allocation that cannot all be met.
+
+    Attributes
+    ----------
+    limits : tuple of str
+        The smallest set that conflicts: without any one of them the rest can be met.
+    relaxation : tuple of (str, float)
+        The least that would do: by how much which limit would have to give.
+    """
+
+    def __init__(self, limits: Sequence[str], relaxation: Sequence[tuple[str, float]] = ()) -> None:
+        self.limits = tuple(limits)
+        self.relaxation = tuple(relaxation)
+        enough = " and ".join(f"{name} by {amount:.4g}" for name, amount in self.relaxation)
+        advice = f"; enough would be to relax {enough}" if enough else ""
+        super().__init__(f"limits that cannot all be met: {', '.join(self.limits)}{advice}")
+
+    def __reduce__(self) -> tuple[type[InfeasibleError], tuple[tuple[str, ...], tuple[tuple[str, float], ...]]]:
+        return type(self), (self.limits, self.relaxation)
 
 
 class CollectionError(AegisError, RuntimeError):

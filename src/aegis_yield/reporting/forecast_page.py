@@ -34,13 +34,24 @@ def write_forecast_page(forecaster: Forecaster, answer: Answer, path: Path) -> N
     path : Path
         Where the page goes.
     """
-    question = answer.question
-    page = Page(
-        title=f"What the next {question.horizon_days} days will pay",
+    page = forecast_page(forecaster, answer)
+    add_forecast(page, forecaster, answer)
+    page.write(path)
+
+
+def forecast_page(forecaster: Forecaster, answer: Answer) -> Page:
+    """Return an empty page with the heading of an answer."""
+    return Page(
+        title=f"What the next {answer.question.horizon_days} days will pay",
         lead=f"Model {answer.model_version}; data: {forecaster.dataset.name}, "
         f"{forecaster.dataset.yields.height:,} rows to {forecaster.dataset.last_date}.",
         banner=SIMULATED_BANNER if answer.simulated else "",
     )
+
+
+def add_forecast(page: Page, forecaster: Forecaster, answer: Answer) -> None:
+    """Add an answer to a page: a table, and for each strategy its history with the forecast by horizon."""
+    question = answer.question
     level = f"{100 * question.level:g} % interval"
     page.table(
         ["strategy", "now", "forecast", level, "volatility", "as of", "data age"],
@@ -66,7 +77,6 @@ def write_forecast_page(forecaster: Forecaster, answer: Answer, path: Path) -> N
         )
         own = fans.filter(pl.col("strategy_id") == row.strategy_id).sort("horizon_days")
         page.figure(fan_chart(f"{row.name}: {row.strategy_id}", history, own))
-    page.write(path)
 
 
 def _fans(forecaster: Forecaster, question: Question) -> pl.DataFrame:

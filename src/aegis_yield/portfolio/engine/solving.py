@@ -1,0 +1,237 @@
+"""Solve a program and check the answer; if it does not pass, ask another solver.
+
+Linear programs: HiGHS's simplex, its interior point, Clarabel. With square forms: Clarabel, Clarabel on the matrix as
+it is, HiGHS on cuts. Mixed-integer programs: HiGHS's branch and bound on cuts, then the convex program that is left
+when the switches are settled. OSQP, SCS and HiGHS's quadratic solver are not used: they have called wrong answers
+optimal, or not come back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from aegis_yield.portfolio.engine.answer import Answer, Master
+from aegis_yield.portfolio.engine.conic import ConicMaster
+from aegis_yield.portfolio.engine.cuts import VIOLATION, Cuts, first_cuts, risks_of
+from aegis_yield.portfolio.engine.elastic import Elastic
+from aegis_yield.portfolio.engine.linear import LinearMaster
+from aegis_yield.portfolio.engine.program import GAP_TOLERANCE, RESIDUAL_TOLERANCE, Program, Settings, Solution, Status
+from aegis_yield.portfolio.engine.risks import Variance
+from aegis_yield.portfolio.engine.scales import Scales
+from aegis_yield.portfolio.engine.switches import settle
+from aegis_yield.portfolio.engine.verify import Certificate, certify, size_of
+from aegis_yield.utils.typing import FloatArray
+
+_MAX_ROUNDS = 200
+_MAX_SEARCHES = 100
+_OPEN = 0.5
+
+
+def solve(program: Program, settings: Settings | None = None, cuts: list[Cuts] | None = None) -> Solution:
+    """Return the best values of a program, checked.
+
+    Parameters
+    ----------
+    program : Program
+        What to solve.
+    settings : Settings, optional
+        For programs with switches.
+    cuts : list of Cuts, optional
+        What an earlier solve with the same risks has learned; grows.
+
+    Returns
+    -------
+    Solution
+        Its status says whether it is what was asked; see there.
+    """
+    started = time.perf_counter()
+    cuts = first_cuts(program) if cuts is None else cuts
+    found = _search(program, cuts, settings or Settings()) if program.is_mixed else _solve_convex(program, cuts)
+    return replace(found, seconds=time.perf_counter() - started)
+
+
+def _masters(program: Program, cuts: list[Cuts]) -> Iterator[Callable[[], Master]]:
+    """Yield the solvers to ask, best first."""
+    if any(isinstance(risk, Variance) for risk in risks_of(program)):
+        yield lambda: ConicMaster(program, cuts)
+        yield lambda: ConicMaster(program, cuts, equilibrate=False)
+        yield lambda: LinearMaster(program, cuts)
+    else:
+        yield lambda: LinearMaster(program, cuts)
+        yield lambda: LinearMaster(program, cuts, "ipm")
+        yield lambda: ConicMaster(program, cuts)
+
+
+def _solve_convex(program: Program, cuts: list[Cuts]) -> Solution:
+    """Ask one solver after another until an answer passes the checks, or it is proven that there is none."""
+    best: Solution | None = None
+    refusals: list[Status] = []
+    for build in _masters(program, cuts):
+        master = build()
+        answer = converge(master, program, cuts)
+        if answer.verdict == "infeasible" and "infeasible" not in refusals and proven_infeasible(program):
+            return without_answer(program, "infeasible", master.name)
+        if answer.verdict == "unbounded" and "unbounded" in refusals:
+            return without_answer(program, "unbounded", master.name)
+        if answer.verdict in ("infeasible", "unbounded"):
+            refusals.append("infeasible" if answer.verdict == "infeasible" else "unbounded")
+        if not len(answer.values):
+            continue
+        solution = _solution(program, certify(program, cuts, answer), master.name)
+        if solution.certified:
+            return solution
+        if best is None or _merit(solution) < _merit(best):
+            best = solution
+    return best or without_answer(program, "uncertified", "none")
+
+
+def proven_infeasible(program: Program) -> bool:
+    """Return whether the least total slack that a convex program needs is proven to be above an answer's residual."""
+    elastic = Elastic.of(program).program
+    for build in _masters(elastic, cuts := first_cuts(elastic)):
+        answer = converge(build(), elastic, cuts)
+        if len(answer.values):
+            proof = certify(elastic, cuts, answer)
+            if proof.holds:
+                return proof.bound < -RESIDUAL_TOLERANCE
+    return False
+
+
+def _merit(solution: Solution) -> tuple[float, float]:
+    return max(solution.primal_residual, RESIDUAL_TOLERANCE), solution.gap
+
+
+def converge(master: Master, program: Program, cuts: list[Cuts]) -> Answer:
+    """Solve, learn the units that the answer underrates, and solve again until there are none."""
+    tolerance = VIOLATION * Scales.of(program).risks
+    answer = master.solve()
+    for _ in range(_MAX_ROUNDS):
+        if answer.verdict != "optimal" or not learn(master, cuts, answer, tolerance):
+            break
+        answer = master.solve()
+    return answer
+
+
+def learn(master: Master, cuts: list[Cuts], answer: Answer, tolerance: FloatArray) -> bool:
+    """Learn, for each risk that the solver knows by cuts, the units that its answer underrates."""
+    learned = [
+        known.learn_violated(answer.values, float(answer.levels[k]), answer.excess[k], float(tolerance[k]))
+        for k, known in enumerate(cuts)
+        if not master.knows(k)
+    ]
+    return any(learned)
+
+
+def _solution(program: Program, proof: Certificate, solver: str) -> Solution:
+    prices = np.concatenate([proof.prices, proof.budget_prices]).tolist()
+    return Solution(
+        status="optimal" if proof.holds else "uncertified",
+        values=proof.values,
+        objective=proof.objective,
+        shadow_prices=dict(zip(program.limit_names, prices, strict=True)),
+        reduced_gains=proof.reduced_gains,
+        primal_residual=proof.primal_residual,
+        gap=proof.gap,
+        certified=proof.holds,
+        solver=solver,
+        seconds=0.0,
+    )
+
+
+def without_answer(program: Program, status: Status, solver: str) -> Solution:
+    """Return a solution that has no values."""
+    nothing = np.full(program.n_columns, np.nan)
+    return Solution(
+        status=status,
+        values=nothing,
+        objective=np.nan,
+        shadow_prices=dict.fromkeys(program.limit_names, np.nan),
+        reduced_gains=nothing,
+        primal_residual=np.nan,
+        gap=np.nan,
+        certified=False,
+        solver=solver,
+        seconds=0.0,
+    )
+
+
+def _search(program: Program, cuts: list[Cuts], settings: Settings) -> Solution:
+    """Search over switches: a bound from branch and bound on cuts, an answer from the settled convex program.
+
+    Each round's settled program is solved whole and teaches the search its risk; the search's bound falls and the best
+    answer rises until they meet (outer approximation, Duran and Grossmann 1986).
+    """
+    deadline = time.perf_counter() + settings.time_limit_s
+    master = LinearMaster(program, cuts)
+    relaxed = converge(master, program, cuts)
+    if relaxed.verdict in ("infeasible", "unbounded"):
+        return without_answer(program, "infeasible" if relaxed.verdict == "infeasible" else "unbounded", master.name)
+    tolerance = VIOLATION * Scales.of(program).risks
+    best, bound, status = None, np.inf, "uncertified"
+    tried: set[bytes] = set()
+    for _ in range(_MAX_SEARCHES):
+        left = deadline - time.perf_counter()
+        if left <= 0:
+            status = "time_limit"
+            break
+        master.search(replace(settings, time_limit_s=left))
+        answer = master.solve()
+        if answer.verdict == "infeasible" and best is None:
+            return without_answer(program, "infeasible", "HiGHS branch and bound")
+        if answer.switched is None:
+            break
+        bound = min(bound, answer.bound)
+        learned = learn(master, cuts, answer, tolerance)  # before the settled program adds cuts of its own
+        best = _better(best, _settled(program, cuts, answer, tried))
+        if best is not None and best.certified and _gap(program, best, bound) <= GAP_TOLERANCE:
+            break
+        if not learned and answer.verdict == "optimal" and best is not None:
+            break
+    return _searched(program, best, bound, "time_limit" if status == "time_limit" else "uncertified")
+
+
+def _settled(program: Program, cuts: list[Cuts], answer: Answer, tried: set[bytes]) -> Solution | None:
+    """Solve the convex program that a search's switches leave, unless that was done before."""
+    assert answer.switched is not None
+    switched = answer.switched > _OPEN
+    if switched.tobytes() in tried:
+        return None
+    tried.add(switched.tobytes())
+    convex = settle(program, switched)
+    found = _solve_convex(convex, cuts)
+    if not np.isfinite(found.objective):
+        return None
+    for known in cuts:
+        known.touch(found.values)
+    opened = dict(zip((switch.name for switch in program.switches), switched.tolist(), strict=False))
+    prices = {name: found.shadow_prices[name] for name in program.limit_names}
+    return replace(found, shadow_prices=prices, open=opened)
+
+
+def _better(one: Solution | None, other: Solution | None) -> Solution | None:
+    if one is None or other is None:
+        return one or other
+    return max(one, other, key=lambda solution: (solution.primal_residual <= RESIDUAL_TOLERANCE, solution.objective))
+
+
+def _gap(program: Program, found: Solution, bound: float) -> float:
+    return max(bound - found.objective, 0.0) / size_of(program, found.values)
+
+
+def _searched(program: Program, best: Solution | None, bound: float, status: Status) -> Solution:
+    """Return the best answer of a search with the gap that the search has proven."""
+    if best is None:
+        return without_answer(program, status, "HiGHS branch and bound")
+    gap = _gap(program, best, bound)
+    certified = best.primal_residual <= RESIDUAL_TOLERANCE and gap <= GAP_TOLERANCE
+    return replace(
+        best,
+        status="optimal" if certified else status,
+        gap=gap,
+        certified=certified,
+        solver=f"HiGHS branch and bound, {best.solver}",
+    )
