@@ -172,7 +172,7 @@ def test_probabilities_are_those_of_a_loop(hazards: Hazards, horizon_days: int) 
     for factor in exposed.factors:
         entry = hazards.of(factor.kind, factor.name, factor.category)
         for loss, weight in zip(entry.losses, entry.weights, strict=True):
-            name = f"{entry.what} of {factor.name}: {loss:.3g} lost"
+            name = f"{entry.what} of {factor.name}: {100 * loss:.3g} % lost"
             expected[name] = weight * (1 - np.exp(-entry.per_year * horizon_days / 365))
     assert dict(zip(events.names, events.probability, strict=True)) == pytest.approx(expected, abs=1e-15)
 
@@ -207,9 +207,9 @@ def test_a_hazard_of_zero_makes_no_event(tmp_path: Path) -> None:
     hazards = load_hazards(written(tmp_path, one_kind({"chain": 0.1})))
     events = enumerate_events(exposures(table(ROWS), hazards), hazards, 30)
     assert set(events.names) == {
-        "failure of base: 0.5 lost",
-        "failure of ethereum: 0.5 lost",
-        "failure of cex: 0.5 lost",
+        "failure of base: 50 % lost",
+        "failure of ethereum: 50 % lost",
+        "failure of cex: 50 % lost",
     }
 
 

@@ -39,7 +39,8 @@ class KinkFit:
     base, low, high : float
         Rate at U = 0 and slopes per unit of utilisation below and above the kink; at least 0.
     explained : float
-        Share of the absolute spread of the rate that the fit removes, at most 1; below 0 it is worse than a constant.
+        Share of the rate's median distance from its median that the fit removes, at most 1; 0 for a rate that never
+        moved, below 0 where the fit is worse than a constant.
     replicates : ndarray of shape (n_replicates, 4)
         (kink, base, low, high) refitted to resampled weeks.
     """
@@ -87,14 +88,15 @@ def fit_kinked(utilization: FloatArray, paid: FloatArray, weight: FloatArray, se
     near = _candidates(loss, best)
     replicates = _replicates(design[near], errors[best], (paid, weight), seed)
     values = np.append(kinks, np.nan)
-    spread = float((weight * np.abs(paid - _weighted_median(paid, weight))).sum())
+    spread = _weighted_median(np.abs(paid - _weighted_median(paid, weight)), weight)
+    left = _weighted_median(np.abs(errors[best]), weight)
     base, low, high = (float(value) for value in coefficients[best])
     return KinkFit(
         kink=float(values[best]),
         base=base,
         low=low,
         high=high,
-        explained=1.0 - float(loss[best]) / spread if spread > floor else 0.0,
+        explained=1.0 - left / spread if spread > _SMALLEST_ERROR else 0.0,
         replicates=np.column_stack([values[near][replicates[0]], replicates[1]]),
     )
 

@@ -13,9 +13,9 @@ What is known decides what is returned, and the ``quality`` says which:
   only ``tvl_usd`` is known, pro rata on it.
 
 Pro rata on ``tvl_usd`` is the cautious choice for lending too, because there tvl is what is *not* borrowed. Below its
-kink a lending rate falls at most as ``1 / (1 + y)²`` for a deposit of y supplies, against ``1 / (1 + y / (1 - U))``: pro
-rata is the harsher one up to ``y = 1 / (1 - U) - 2``, three supplies at U = 0.8, none at U = 0.5. Pro rata on the whole
-supply would be the milder of all. Never is a pool assumed to pay the same after any deposit.
+kink a lending rate falls at most as ``1 / (1 + y)²`` for a deposit of y supplies, against ``1 / (1 + y / (1 - U))``:
+pro rata is the harsher one up to ``y = 1 / (1 - U) - 2``, three supplies at U = 0.8, none at U = 0.5. Pro rata on the
+whole supply would be the milder of all. Never is a pool assumed to pay the same after any deposit.
 
 Histories hold effective rates; curves are fitted in simple ones (``log(1 + apy)``, compounding all the time). The level
 is the caller's: scale the curve to a forecast.

@@ -18,11 +18,20 @@ body { font: 16px/1.5 system-ui, sans-serif; color: #1f2d3d; margin: 0 auto; max
 h1 { font-size: 1.6rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 table { border-collapse: collapse; margin: .5rem 0 1rem; display: block; overflow-x: auto; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid #dde3ea; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, th.text, td.text { text-align: left; }
+td.text { white-space: normal; min-width: 18rem; }
 caption { text-align: left; color: #55606e; padding-bottom: .25rem; }
 .banner { background: #fff3cd; border: 2px solid #b58900; color: #5c4400; padding: .6rem 1rem; font-weight: 600; }
 .note { color: #55606e; } footer { margin-top: 3rem; color: #55606e; font-size: .85rem; }
 """
+
+
+_LONG_CELL = 40
+"""A column with a longer cell holds sentences, not numbers."""
+
+
+def _cells(row: Sequence[str], kind: Sequence[str]) -> list[str]:
+    return [f"<td{text}>{html.escape(cell)}</td>" for cell, text in zip(row, kind, strict=False)]
 
 
 @dataclass
@@ -54,8 +63,12 @@ class Page:
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]], caption: str = "") -> None:
         """Add a table of text cells."""
-        head = "".join(f'<th scope="col">{html.escape(cell)}</th>' for cell in header)
-        body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        n_columns = max([len(header), *map(len, rows)])
+        longest = [max((len(row[at]) for row in rows if at < len(row)), default=0) for at in range(n_columns)]
+        kind = [' class="text"' if at and longest[at] > _LONG_CELL else "" for at in range(n_columns)]
+        named = zip(header, kind, strict=False)
+        head = "".join(f'<th scope="col"{text}>{html.escape(cell)}</th>' for cell, text in named)
+        body = "".join("<tr>" + "".join(_cells(row, kind)) + "</tr>" for row in rows)
         title = f"<caption>{html.escape(caption)}</caption>" if caption else ""
         self._parts.append(f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
 

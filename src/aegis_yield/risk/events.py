@@ -79,7 +79,7 @@ class EventTable:
     strategy_ids : tuple of str
         n strategies.
     names : tuple of str
-        k events: ``"exploit of aave-v3: 10% lost"``.
+        k events: ``"exploit of aave-v3: 10 % lost"``.
     probability : ndarray of shape (k,)
         Of each; they exclude each other, nothing happens with 1 - sum.
     loss : ndarray of shape (k, n)
@@ -172,7 +172,7 @@ def enumerate_events(exposed: Exposures, hazards: Hazards, horizon_days: int) ->
             continue
         happens = hazard.probability(horizon_days)
         for severity, weight in zip(hazard.losses, hazard.weights, strict=True):
-            names.append(f"{hazard.what} of {factor.name}: {severity:.3g} lost")
+            names.append(f"{hazard.what} of {factor.name}: {100 * severity:.3g} % lost")
             probability.append(happens * weight)
             loss.append(severity * share)
     total = float(np.sum(probability))
