@@ -33,7 +33,7 @@ collect: $(READY) ## bring real yields from the sources into data/processed; aga
 test: $(READY) ## run the tests (the slow ones: make test-slow)
 	$(BIN)/python -m pytest -m "not slow"
 
-test-slow: $(READY) ## run the slow tests
+test-slow: $(BENCH_READY) ## run the slow tests, some of them against peer libraries
 	$(BIN)/python -m pytest -m slow
 
 check: $(READY) ## lint, formatting, types, import rules
@@ -60,6 +60,9 @@ bench: $(BENCH_READY) ## measure: speed, the race against peers, the simulated m
 	$(BIN)/python benchmarks/forecast.py
 	$(BIN)/python benchmarks/stylised_facts.py
 	$(BIN)/python benchmarks/collection.py
+	$(BIN)/python benchmarks/scenarios.py
+	$(BIN)/python benchmarks/allocation.py
+	$(BIN)/python benchmarks/optimizers.py
 
 clean: ## remove what the targets made, except models and data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov reports
