@@ -123,7 +123,7 @@ def _positions(path: Path | None) -> dict[str, float]:
         return {}
     allowed = 'an object of strategies and US dollars, such as {"aave": 250000}'
     try:
-        content: Any = json.loads(path.read_text())
+        content: Any = json.loads(path.read_text(), parse_int=float)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}); allowed is {allowed}") from error
     numbers = isinstance(content, dict) and all(

@@ -23,7 +23,7 @@ EXTRAS: Final = {
 }  # fmt: skip
 """Packages that only some commands need, and the extra that brings them."""
 
-LIST_OPTIONS: Final = ("--strategies", "--against", "--sources")
+LIST_OPTIONS: Final = ("--strategies", "--against", "--sources", "--never")
 """Options that take several values after one another: ``--strategies aave lido delta``."""
 
 PIPE_WIDTH: Final = 200

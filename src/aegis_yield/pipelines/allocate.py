@@ -134,9 +134,7 @@ def allocate_with(forecaster: Forecaster, order: AllocationOrder) -> AllocationR
     habits = load_habits(forecaster.dataset.market)
     workshop = Workshop(forecaster.dataset, habits, view.exposed, order.horizon_days, view.as_of)
     made, left_out = made_from(workshop, view.answer.rows)
-    if order.strategies is not None and left_out:
-        name, reason = next(iter(left_out.items()))
-        raise HistoryError(f"{name}: {reason}")
+    order = _fitting(order, made, {**view.answer.left_out, **left_out})
     if left_out:
         kept = tuple(one.candidate.strategy_id for one in made)
         view = outlook(forecaster, replace(question, strategies=kept), draw)
@@ -169,6 +167,18 @@ def demo_allocation(forecaster: Forecaster) -> AllocationReport:
     return allocate_with(forecaster, AllocationOrder(Holdings(1_000_000.0), limits=limits))
 
 
+def _fitting(order: AllocationOrder, made: list[Made], left_out: Mapping[str, str]) -> AllocationOrder:
+    """Return the order without bans on what is no candidate anyway; refuse one that needs what was left out."""
+    needed = (*(order.strategies or ()), *order.holdings.positions_usd, *([] if made else left_out))
+    for name in needed:
+        if name in left_out:
+            reason = left_out[name]
+            raise HistoryError(reason if reason.startswith(name) else f"{name}: {reason}")
+    candidates = {one.candidate.strategy_id for one in made}
+    never = tuple(name for name in order.limits.never if name in candidates)
+    return replace(order, limits=replace(order.limits, never=never))
+
+
 def _paths(view: Outlook) -> Paths:
     """Return the paths of some ordinary scenarios and of every event: enough to bound a mean of the worst falls."""
     scenarios = view.simulation.scenarios
@@ -197,7 +207,9 @@ def _resolved(forecaster: Forecaster, order: AllocationOrder) -> AllocationOrder
         never=tuple(map(meant, order.limits.never)),
         strategy_share={meant(name): share for name, share in order.limits.strategy_share.items()},
     )
-    held = {meant(name): amount for name, amount in order.holdings.positions_usd.items()}
+    held: dict[str, float] = {}
+    for name, amount in order.holdings.positions_usd.items():
+        held[meant(name)] = held.get(meant(name), 0.0) + amount
     strategies = None if order.strategies is None else tuple(map(meant, order.strategies))
     return replace(order, strategies=strategies, limits=limits, holdings=Holdings(order.holdings.capital_usd, held))
 

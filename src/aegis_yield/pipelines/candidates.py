@@ -14,12 +14,12 @@ from aegis_yield.domain.errors import HistoryError
 from aegis_yield.pipelines.costs import Habits
 from aegis_yield.pipelines.predict import StrategyForecast
 from aegis_yield.portfolio.impact import FundingDepth, PriceTaker, RateCurve, simple_rate
-from aegis_yield.portfolio.inference import PoolHistory, infer_curve
+from aegis_yield.portfolio.inference import PROBE_SHARE, PoolHistory, infer_curve
 from aegis_yield.portfolio.problem import Candidate
 from aegis_yield.risk.events import Exposures
 
 HISTORY_DAYS: Final = 365
-_COLUMNS: Final = ("apy", "borrow_apy", "utilization", "total_supply_usd", "total_borrow_usd", "tvl_usd")
+_COLUMNS: Final = ("apy", "apy_base", "borrow_apy", "utilization", "total_supply_usd", "total_borrow_usd", "tvl_usd")
 _UNDILUTED: Final = ("staking", "savings_rate", "rwa")
 """What pays from outside the pool: a deposit does not lower it, up to a capacity."""
 
@@ -93,8 +93,9 @@ class Workshop:
         yields = self.dataset.yields
         own = yields.filter((pl.col("strategy_id") == strategy) & pl.col("date").is_between(first, self.as_of))
         absent = [pl.lit(None, pl.Float64).alias(name) for name in _COLUMNS if name not in own.columns]
-        whole = own.with_columns(absent).sort("date").select(pl.col(_COLUMNS).cast(pl.Float64).fill_null(np.nan))
-        return PoolHistory(*(whole[name].to_numpy() for name in _COLUMNS))
+        whole = own.with_columns(absent).sort("date").select(pl.col(_COLUMNS).cast(pl.Float64))
+        whole = whole.with_columns(pl.coalesce("apy_base", "apy").alias("apy")).drop("apy_base").fill_null(np.nan)
+        return PoolHistory(*(whole[name].to_numpy() for name in whole.columns))
 
     def _curve(
         self, history: PoolHistory, forecast: StrategyForecast
@@ -106,7 +107,8 @@ class Workshop:
             known = _latest(history.tvl_usd)
             depth = self.habits.open_interest_usd
             curve = FundingDepth(forecast.apy, max(depth, known or 0.0), self.habits.funding_drop_apy)
-            return curve, "assumed", "funding falls with one's own share of open interest", (1.0, 1.0)
+            kept = _kept(curve, known or depth)
+            return curve, "assumed", "funding falls with one's own share of open interest", (kept, kept)
         found = infer_curve(history)
         return found.curve, found.quality, found.note, (found.kept_low, found.kept_high)
 
@@ -115,13 +117,20 @@ def _size(history: PoolHistory, category: str) -> tuple[float | None, float | No
     """Return a pool's size, and what it can pay out at once where that is known: what nobody has borrowed."""
     supply, tvl = _latest(history.total_supply_usd), _latest(history.tvl_usd)
     if category == "lending":
-        return (supply or tvl), tvl
+        idle = history.tvl_usd[np.isfinite(history.tvl_usd)]
+        return (supply or tvl), (float(idle[-1]) if len(idle) else None)  # all borrowed: 0, which is no unknown
     return (tvl or supply), None
 
 
 def _latest(values: np.ndarray) -> float | None:
     known = values[np.isfinite(values)]
     return float(known[-1]) if len(known) and known[-1] > 0 else None
+
+
+def _kept(curve: FundingDepth, size_usd: float) -> float:
+    """Return the share of the present funding left after a deposit of 10 % of the size; all of what is no income."""
+    now, after = curve.rate(np.array([0.0, PROBE_SHARE * size_usd]))
+    return float(after / now) if now > 0.0 else 1.0
 
 
 def made_from(workshop: Workshop, forecasts: list[StrategyForecast]) -> tuple[list[Made], dict[str, str]]:

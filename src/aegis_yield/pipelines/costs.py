@@ -81,15 +81,16 @@ def load_habits(market: pl.DataFrame, path: Path | None = None) -> Habits:
         content = tomllib.loads(chosen.read_text())
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{chosen}: cannot be read as a TOML file of trading costs: {error}") from error
-    tables = {name: _by_category(chosen, name, content.get(name, {})) for name in _TABLES}
-    gas, funding = content["gas"], content.get("funding", {})
+    content = {name: _table(chosen, name, content.get(name, {})) for name in (*_TABLES, "funding", "strategy")}
+    tables = {name: _by_category(chosen, name, content[name]) for name in _TABLES}
+    gas, funding = content["gas"], content["funding"]
     gwei = _last(market, "gas_gwei", _number(chosen, "gas.default_gwei", gas.get("default_gwei")))
     eth_usd = _last(market, "eth_price", _number(chosen, "gas.default_eth_usd", gas.get("default_eth_usd")))
     return Habits(
         gas_units=tables["gas"],
         slippage=tables["slippage"],
         exit_days=tables["exit_days"],
-        strategies=_by_strategy(chosen, content.get("strategy", {})),
+        strategies=_by_strategy(chosen, content["strategy"]),
         usd_per_gas=gwei * eth_usd / _GWEI_PER_ETH,
         other_chains=_number(chosen, "gas.other_chains", gas.get("other_chains")),
         open_interest_usd=_number(chosen, "funding.open_interest_usd", funding.get("open_interest_usd")),
@@ -97,15 +98,26 @@ def load_habits(market: pl.DataFrame, path: Path | None = None) -> Habits:
     )
 
 
+def _table(path: Path, name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: {name}: received {value!r}, allowed is a table")
+    return value
+
+
 def _by_category(path: Path, name: str, table: Mapping[str, Any]) -> dict[str, float]:
     return {category: _number(path, f"{name}.{category}", table.get(category)) for category in CATEGORIES}
 
 
-def _by_strategy(path: Path, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    return {
-        strategy: {name: _number(path, f"strategy.{strategy}.{name}", value) for name, value in table.items()}
-        for strategy, table in tables.items()
-    }
+def _by_strategy(path: Path, tables: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    return {strategy: _own(path, f"strategy.{strategy}", table) for strategy, table in tables.items()}
+
+
+def _own(path: Path, place: str, value: Any) -> dict[str, float]:
+    table = _table(path, place, value)
+    for name in table:
+        if name not in _TABLES:
+            raise DataError(f"{path}: {place}: received {name!r}, allowed is {', '.join(_TABLES)}")
+    return {name: _number(path, f"{place}.{name}", number) for name, number in table.items()}
 
 
 def _number(path: Path, name: str, value: Any) -> float:
@@ -118,4 +130,5 @@ def _last(market: pl.DataFrame, column: str, default: float) -> float:
     if column not in market.columns:
         return default
     known = market[column].drop_nulls()
-    return float(known[-1]) if len(known) else default
+    usable = known.filter(known.is_finite() & (known >= 0.0))
+    return float(usable[-1]) if len(usable) else default

@@ -67,6 +67,8 @@ class Scope:
         Kept aside for gas.
     has_switches : bool
         Whether gas, tickets and the number of positions are exact (a mixed-integer program) or left out.
+    surely_open : frozenset of int
+        Candidates so large that nobody doubts their position: their gas is paid and not decided.
     """
 
     members: tuple[int, ...]
@@ -74,6 +76,7 @@ class Scope:
     near_usd: Mapping[int, float]
     reserve_usd: float = 0.0
     has_switches: bool = False
+    surely_open: frozenset[int] = frozenset()
 
 
 class _Builder:
@@ -229,6 +232,8 @@ class _Builder:
         found, counted = [], []
         ticket = limits.min_ticket_usd / self.capital
         for index in self.scope.members:
+            if index in self.scope.surely_open:
+                continue
             row = np.zeros(len(self.rows))
             row[self._of(index)] = 1.0
             candidate = self.problem.candidates[index]
@@ -241,6 +246,11 @@ class _Builder:
         found += [self._touch(int(index)) for index in np.flatnonzero(self.held)]
         counts = [Count("max_positions", tuple(counted), at_most=limits.max_positions)] if limits.max_positions else []
         return found, counts
+
+    def sure_gas(self) -> float:
+        """Gas of the new positions that are surely opened, as a share of capital."""
+        new = [index for index in self.scope.surely_open if self.held[index] == 0.0]
+        return sum(self.problem.candidates[index].cost.gas_usd for index in new) / self.capital
 
     def _touch(self, index: int) -> Switch:
         row = ((self.owner == index) & ~self.is_segment).astype(float)
@@ -293,7 +303,7 @@ def columns_of(problem: Problem, scope: Scope) -> Columns:
         gain=build.gain(returns),
         upper=build.upper,
         limits=tuple(build.limits()),
-        constant=build.cash_return(),
+        constant=build.cash_return() - build.sure_gas(),
         risk=risk,
         aversion=objective.risk_aversion,
         risk_limits=budgets,

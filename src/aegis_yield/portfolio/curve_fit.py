@@ -25,6 +25,7 @@ _BLOCK_DAYS: Final = 7
 _REPLICATES: Final = 200
 _RIDGE: Final = 1e-10
 _SMALLEST_ERROR: Final = 1e-5
+_WILD: Final = 10.0
 _SUBSETS: Final = tuple(list(part) for size in (1, 2, 3) for part in combinations(range(3), size))
 
 
@@ -39,8 +40,8 @@ class KinkFit:
     base, low, high : float
         Rate at U = 0 and slopes per unit of utilisation below and above the kink; at least 0.
     explained : float
-        Share of the rate's median distance from its median that the fit removes, at most 1; 0 for a rate that never
-        moved, below 0 where the fit is worse than a constant.
+        Share of the rate's mean distance from its median that the fit removes, wild days left out, at most 1; 0 for a
+        rate that never moved, below 0 where the fit is worse than a constant.
     replicates : ndarray of shape (n_replicates, 4)
         (kink, base, low, high) refitted to resampled weeks.
     """
@@ -79,26 +80,34 @@ def fit_kinked(utilization: FloatArray, paid: FloatArray, weight: FloatArray, se
     kinks = _seen_kinks(utilization)
     design = _design(utilization, np.append(kinks, 2.0))  # the last one is the straight line
     coefficients, errors = _least_absolute(design, paid, weight)
-    loss = (weight * np.abs(errors)).sum(axis=1)
+    # a kink is judged by errors cut at a bound: a few wild days must not hide what it saves on all the others
+    bound = _WILD * max(_weighted_median(np.abs(errors[-1]), weight), _SMALLEST_ERROR)
+    loss = (weight * np.minimum(np.abs(errors), bound)).sum(axis=1)
     best = int(np.argmin(loss))
-    floor = 1e-9 * float((weight * np.abs(paid)).sum())
     bends = coefficients[best, 2] > coefficients[best, 1]
-    if not bends or loss[best] + floor > (1.0 - _KINK_MUST_SAVE) * (loss[-1] + floor):
+    if not bends or loss[best] > (1.0 - _KINK_MUST_SAVE) * loss[-1]:
         best = len(kinks)
     near = _candidates(loss, best)
     replicates = _replicates(design[near], errors[best], (paid, weight), seed)
     values = np.append(kinks, np.nan)
-    spread = _weighted_median(np.abs(paid - _weighted_median(paid, weight)), weight)
-    left = _weighted_median(np.abs(errors[best]), weight)
     base, low, high = (float(value) for value in coefficients[best])
     return KinkFit(
         kink=float(values[best]),
         base=base,
         low=low,
         high=high,
-        explained=1.0 - left / spread if spread > _SMALLEST_ERROR else 0.0,
+        explained=_explained(paid, errors[best], weight),
         replicates=np.column_stack([values[near][replicates[0]], replicates[1]]),
     )
+
+
+def _explained(paid: FloatArray, errors: FloatArray, weight: FloatArray) -> float:
+    """Return what share of the rate's distance from its median a fit removes, on days that are not wild."""
+    tame = np.abs(errors) <= _WILD * max(_weighted_median(np.abs(errors), weight), _SMALLEST_ERROR)
+    distance = np.abs(paid - _weighted_median(paid, weight))
+    spread = float((weight * distance)[tame].sum())
+    floor = _SMALLEST_ERROR * float(weight[tame].sum())
+    return 1.0 - float((weight * np.abs(errors))[tame].sum()) / spread if spread > floor else 0.0
 
 
 def _seen_kinks(utilization: FloatArray) -> FloatArray:
@@ -167,7 +176,8 @@ def _replicates(
     """Refit to resampled weeks; return the winning candidate (n_replicates,) and coefficients (n_replicates, 3)."""
     target, weight = observed
     counts = _weeks(len(target), seed)  # (replicates, days)
-    robust = counts * (weight / np.maximum(np.abs(errors), _scale(errors)))[None, :]
+    # squares for all but wild days: weights that favour days with small errors would make the refits too alike
+    robust = counts * (weight / np.maximum(np.abs(errors), 6.0 * _scale(errors)))[None, :]
     normal = np.einsum("kni,rn,knj->rkij", design, robust, design, optimize=True)
     moment = np.einsum("kni,rn,n->rki", design, robust, target, optimize=True)
     n_replicates, n_kinks = moment.shape[:2]

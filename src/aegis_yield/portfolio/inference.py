@@ -51,6 +51,7 @@ _FITS_WELL: Final = 0.85
 _LEAST_EXPLAINED: Final = 0.5
 _CLEARLY_BETTER: Final = 0.5
 _NO_ERROR: Final = 1e-5
+_SEEN_FROM: Final = 0.02
 _ASSUMED_OPTIMAL: Final = 0.9
 _ASSUMED_STEEPNESS: Final = 4.0
 _ASSUMED_RESERVE_FACTOR: Final = 0.10
@@ -147,7 +148,7 @@ def infer_curve(history: PoolHistory, *, seed: int = 0) -> InferredCurve:
     tail = 0.5 * (1.0 - INTERVAL_LEVEL)
     rivals = [candidate for candidate in candidates if candidate.error * _CLEARLY_BETTER <= best.error + _NO_ERROR]
     edges = np.array([np.quantile(rival.kept, [tail, 1.0 - tail]) for rival in rivals])
-    low, high = min(float(edges.min()), kept), max(float(edges.max()), kept)
+    low, high = min(float(edges.min()), kept, _if_it_fell_on(history, best.curve, size)), max(float(edges.max()), kept)
     return InferredCurve(best.curve, "fitted", probe_usd, kept, low, high, best.note)
 
 
@@ -164,7 +165,7 @@ def _candidates(history: PoolHistory, size: tuple[float, float], seed: int) -> t
         found.append(_kinked(history, by_borrowers, size, factor))
     if isinstance(by_suppliers, KinkFit):
         found.append(_kinked(history, by_suppliers, size, 0.0))
-    if isinstance(itself, KinkFit):
+    if isinstance(itself, KinkFit) and (found or itself.explained >= _FITS_WELL):
         found.append(_separate(history, itself, size))
     return found, str(by_borrowers) if not found else ""
 
@@ -229,6 +230,21 @@ def _kept_by_replicates(fit: KinkFit, size: tuple[float, float]) -> FloatArray:
     after = rate_at(fit.replicates, np.full(1, now / (1.0 + PROBE_SHARE)))
     kept: FloatArray = after / np.maximum(before, 1e-12)
     return kept
+
+
+def _if_it_fell_on(history: PoolHistory, curve: RateCurve, size: tuple[float, float]) -> float:
+    """Return the share kept if the rate fell on at its present slope, where the probe leads to utilisations never seen.
+
+    Where they were seen the fit knows better: infinity.
+    """
+    seen = history.utilization[-WINDOWS_DAYS[0] :]
+    seen = seen[np.isfinite(seen)]
+    if size[1] / size[0] / (1.0 + PROBE_SHARE) >= np.quantile(seen, _SEEN_FROM):
+        return float("inf")
+    now = float(curve.rate(np.zeros(1))[0])
+    step = 1e-6 * size[0]
+    slope = float(curve.rate(np.full(1, step))[0] - now) / step
+    return max(1.0 + slope * PROBE_SHARE * size[0] / (1.0 + PROBE_SHARE) / now, 0.0) if now > 0.0 else 1.0
 
 
 def _miss(history: PoolHistory, rate_of: Callable[[FloatArray], FloatArray]) -> float:

@@ -8,21 +8,21 @@ a curve, says so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from aegis_yield.portfolio.problem import Candidate
-from aegis_yield.utils.typing import FloatArray
+from aegis_yield.utils.typing import BoolArray, FloatArray
 
 COARSE: Final = 8
 """Segments of the first pass."""
 
 FINE: Final = 8
-"""Further segments around the answer of the pass before."""
+"""Into so many a segment is cut that is not straight enough where the answer lies."""
 
-_FINE_REACH: Final = 0.25
 _RISE_TOLERANCE: Final = 1e-9
 _SHORTEST_SHARE: Final = 1e-7
 
@@ -46,11 +46,11 @@ class Segments:
     length_usd: FloatArray
     rate: FloatArray
     multiple: FloatArray
-    rises: np.ndarray
+    rises: BoolArray
 
 
-def segments_of(candidate: Candidate, held_usd: float, cap_usd: float, near_usd: float | None = None) -> Segments:
-    """Cut a candidate's income on ``[0, cap]`` into segments.
+def segments_of(candidate: Candidate, held_usd: float, breaks_usd: FloatArray) -> Segments:
+    """Cut a candidate's income into segments.
 
     Parameters
     ----------
@@ -58,33 +58,76 @@ def segments_of(candidate: Candidate, held_usd: float, cap_usd: float, near_usd:
         Its curve gives the simple rate a year after a further deposit.
     held_usd : float
         What is there already: a position smaller than that is a withdrawal from the pool.
-    cap_usd : float
-        Largest position, above 0.
-    near_usd : float, optional
-        A position around which the segments are to be fine.
+    breaks_usd : ndarray of shape (k + 1,)
+        Positions at which to cut, rising from 0.
     """
-    breaks = _breaks(candidate, held_usd, cap_usd, near_usd)
-    income = breaks * candidate.curve.rate(breaks - held_usd)
-    length = np.diff(breaks)
-    rate = np.diff(income) / length
+    length = np.diff(breaks_usd)
+    rate = np.diff(_income(candidate, held_usd, breaks_usd)) / length
     now = float(candidate.curve.rate(np.zeros(1))[0])
     multiple = rate / now if now > 0 else np.ones_like(rate)
     rises = np.concatenate([[False], np.diff(rate) > _RISE_TOLERANCE * (1.0 + np.abs(rate[1:]))])
     return Segments(length, rate, multiple, rises)
 
 
-def _breaks(candidate: Candidate, held_usd: float, cap_usd: float, near_usd: float | None) -> FloatArray:
-    # Pools are diluted from the first dollar on, most of it early: finer near zero.
-    grid = [cap_usd * np.linspace(0.0, 1.0, COARSE + 1) ** 2]
-    kinks = np.asarray(candidate.curve.kinks_usd(cap_usd), dtype=float) + held_usd
-    grid.append(kinks[(kinks > 0) & (kinks < cap_usd)])
-    if 0 < held_usd < cap_usd:
-        grid.append(np.array([held_usd]))
-    if near_usd is not None:
-        reach = _FINE_REACH * max(near_usd, cap_usd / COARSE**2)
-        grid.append(np.clip(near_usd + reach * np.linspace(-1.0, 1.0, FINE + 1), 0.0, cap_usd))
-    breaks = np.unique(np.concatenate(grid))
-    keep = np.concatenate([[True], np.diff(breaks) > _SHORTEST_SHARE * cap_usd])
-    breaks = breaks[keep]
-    breaks[-1] = cap_usd
-    return np.asarray(breaks, dtype=float)
+def coarse_breaks(
+    candidate: Candidate, held_usd: float, cap_usd: float, marks_usd: Sequence[float] = ()
+) -> FloatArray:
+    """Return where to cut a candidate's income at first, shape (k + 1,): finer near zero, and where it bends.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        Its curve knows its kinks.
+    held_usd : float
+        What is there already.
+    cap_usd : float
+        Largest position, above 0.
+    marks_usd : sequence of float
+        Further positions at which something changes.
+    """
+    # Pools are diluted from the first dollar on, most of it early.
+    grid = cap_usd * np.linspace(0.0, 1.0, COARSE + 1) ** 2
+    bends = [held_usd, *marks_usd, *(held_usd + kink for kink in candidate.curve.kinks_usd(cap_usd))]
+    return joined(grid, np.array([bend for bend in bends if 0.0 < bend < cap_usd]))
+
+
+def finer_breaks(
+    candidate: Candidate, held_usd: float, breaks_usd: FloatArray, position_usd: float, tolerance_usd: float
+) -> FloatArray:
+    """Return breaks with each segment cut that a position touches, unless it is straight; the same if all are.
+
+    Parameters
+    ----------
+    candidate, held_usd : Candidate, float
+        As for :func:`segments_of`.
+    breaks_usd : ndarray of shape (k + 1,)
+        Where it is cut now.
+    position_usd : float
+        The answer of the pass before.
+    tolerance_usd : float
+        A segment is straight if the income of a year at its middle is so near to the chord.
+    """
+    start, end = breaks_usd[:-1], breaks_usd[1:]
+    reach = _SHORTEST_SHARE * breaks_usd[-1]
+    touches = (start - reach <= position_usd) & (position_usd <= end + reach)
+    middle = 0.5 * (start + end)
+    income = _income(candidate, held_usd, breaks_usd)
+    bend = np.abs(_income(candidate, held_usd, middle) - 0.5 * (income[:-1] + income[1:]))
+    cut = np.flatnonzero(touches & (bend > tolerance_usd))
+    if not len(cut):
+        return breaks_usd
+    return joined(breaks_usd, np.concatenate([np.linspace(start[k], end[k], FINE + 1) for k in cut]))
+
+
+def joined(breaks_usd: FloatArray, more_usd: FloatArray) -> FloatArray:
+    """Return breaks from both, none too near to the one before; the last of the first stays the last."""
+    breaks = np.unique(np.concatenate([breaks_usd, more_usd]))
+    last = breaks_usd[-1]
+    apart = np.diff(breaks, prepend=-np.inf) > _SHORTEST_SHARE * last
+    kept: FloatArray = breaks[apart & (breaks < last * (1.0 - _SHORTEST_SHARE))]
+    return np.append(kept, last)
+
+
+def _income(candidate: Candidate, held_usd: float, positions_usd: FloatArray) -> FloatArray:
+    income: FloatArray = positions_usd * candidate.curve.rate(positions_usd - held_usd)
+    return income

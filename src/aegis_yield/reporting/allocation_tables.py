@@ -19,7 +19,7 @@ MAX_OUT: Final = 12
 
 
 def risk_table(report: RiskReport) -> Table:
-    """Return each strategy's risk over the horizon, the whole portfolio's last."""
+    """Return each strategy's risk over the horizon, in the order asked for."""
     title = f"Risk of the next {report.horizon_days} days{_simulated(report.simulated)}"
     names = ("forecast", "90% interval", "lost a year", "CVaR 95%", "P(loss > 1%)", "max drawdown", "P(fall > 5%)")
     table = _table(title, *((name, "right") for name in names))
@@ -82,7 +82,7 @@ def limit_table(limits: list[LimitState]) -> Table:
         show = _days if state.name == "max_exit_days" else _share
         price = f"{state.price:,.3f} USD a year per USD" if state.binds and state.price > 0 else ""
         slack = "binds" if state.binds else show(state.allowed - state.used)
-        table.add_row(state.name, show(state.used), show(state.allowed), slack, price)
+        table.add_row(Text(state.name), show(state.used), show(state.allowed), slack, price)
     return table
 
 

@@ -117,6 +117,8 @@ class Draw:
         for name in ("n_scenarios", "draws_per_event"):
             if getattr(self, name) < 1:
                 raise RequestError(name, getattr(self, name), "a whole number, at least 1")
+        if self.seed < 0:
+            raise RequestError("seed", self.seed, "a whole number, at least 0")
 
 
 @dataclass(frozen=True)

@@ -73,12 +73,16 @@ class ConicMaster:
         Without switches.
     cuts : list of Cuts
         One for each risk.
+    scales : Scales, optional
+        Solver units; by default those of the whole program.
     equilibrate : bool
         Whether Clarabel rescales the matrix; the other choice is a second try.
     """
 
-    def __init__(self, program: Program, cuts: list[Cuts], *, equilibrate: bool = True) -> None:
-        self._program, self._cuts, self._scales = program, cuts, Scales.of(program)
+    def __init__(
+        self, program: Program, cuts: list[Cuts], scales: Scales | None = None, *, equilibrate: bool = True
+    ) -> None:
+        self._program, self._cuts, self._scales = program, cuts, scales or Scales.of(program)
         self._equilibrate = equilibrate
         self._counts = program.counts_risk
 

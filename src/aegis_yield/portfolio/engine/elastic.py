@@ -21,7 +21,8 @@ class Elastic:
     """A program with a slack for every limit, whose gain is minus the total relative slack.
 
     Columns: the program's m, their excess over the upper bounds (m), and a slack for each finite bound of a limit and
-    for each risk budget; a slack of one capital is a relaxation of one unit, the limit's own bound. With v = 0 one unit
+    for each risk budget; a slack of one capital is a relaxation of one unit, the limit's own bound; an
+    excess is relative to the capital. With v = 0 one unit
     each is enough, so that the least total is at most their number: nothing is unbounded.
     """
 
@@ -48,10 +49,9 @@ class Elastic:
             return np.concatenate([coefficients, coefficients, np.zeros(len(slacks))])
 
         m, n = program.n_columns, max(len(slacks), 1)
-        bound = np.where(program.upper > 0, np.minimum(program.upper, capital), capital)
         inside = Program(
-            gain=np.concatenate([np.zeros(m), -1.0 / bound, np.full(len(slacks), -1.0 / capital)]),
-            upper=np.concatenate([_reach(program, units, n), n * bound, np.full(len(slacks), n * capital)]),
+            gain=np.concatenate([np.zeros(m), np.full(m + len(slacks), -1.0 / capital)]),
+            upper=np.concatenate([_reach(program, units, n), np.full(m + len(slacks), n * capital)]),
             limits=tuple(replace(x, coefficients=row(x.name, x.coefficients)) for x in program.limits),
             risk_limits=tuple(
                 replace(

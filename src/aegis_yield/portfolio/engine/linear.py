@@ -44,12 +44,20 @@ class LinearMaster:
         Its switches are part of the model, at first between closed and open.
     cuts : list of Cuts
         One for each risk; what is learned later is passed on at the next solve.
+    scales : Scales, optional
+        Solver units; by default those of the whole program.
     method : {"simplex", "ipm"}
         HiGHS's solver for linear programs.
     """
 
-    def __init__(self, program: Program, cuts: list[Cuts], method: Literal["simplex", "ipm"] = "simplex") -> None:
-        self._program, self._cuts, self._scales = program, cuts, Scales.of(program)
+    def __init__(
+        self,
+        program: Program,
+        cuts: list[Cuts],
+        scales: Scales | None = None,
+        method: Literal["simplex", "ipm"] = "simplex",
+    ) -> None:
+        self._program, self._cuts, self._scales = program, cuts, scales or Scales.of(program)
         self._method = method
         self._highs = highspy.Highs()  # type: ignore[no-untyped-call]
         self._columns: list[IntArray] = [np.zeros(0, dtype=np.int32) for _ in cuts]

@@ -25,8 +25,8 @@ from aegis_yield.portfolio.engine.program import (
     Status,
 )
 from aegis_yield.portfolio.engine.scales import capital_of
-from aegis_yield.portfolio.engine.solving import solve
-from aegis_yield.portfolio.engine.verify import size_of
+from aegis_yield.portfolio.engine.solving import solve, solve_with
+from aegis_yield.portfolio.engine.verify import Footing, size_of
 
 _MAX_STEPS = 50
 _STEP_TOLERANCE = 1e-10
@@ -89,10 +89,10 @@ def _climb(excess: Program, best: Solution, settings: Settings | None) -> Soluti
             return _riskless(excess, settings)
         ratio = gain / risk
         program = replace(excess, aversion=ratio)
-        step = solve(program, settings, cuts)
+        step = solve_with(program, cuts, settings, Footing(float(best.values.max()), gain))
         if not np.isfinite(step.objective):
             break
-        proven = step.objective + step.gap * size_of(program, step.values)
+        proven = step.objective + step.gap * max(size_of(program, step.values), gain)
         gap = max(proven, 0.0) / gain
         step_risk = excess.risk.of(step.values)
         if step.objective <= _STEP_TOLERANCE * gain or step.primal_residual > RESIDUAL_TOLERANCE:

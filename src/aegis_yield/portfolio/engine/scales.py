@@ -33,9 +33,9 @@ class Scales:
     risks: FloatArray
 
     @classmethod
-    def of(cls, program: Program) -> Scales:
-        """Measure a program."""
-        capital = capital_of(program)
+    def of(cls, program: Program, capital: float | None = None) -> Scales:
+        """Measure a program whose answers are near a capital, by default the largest that one column can have."""
+        capital = capital or capital_of(program)
         sizes = [float(np.abs(limit.coefficients).max(initial=0.0)) * capital for limit in program.limits]
         risks = np.array([risk.size(capital) for risk in risks_of(program)])
         gain = float(np.abs(program.gain).max(initial=0.0)) * capital

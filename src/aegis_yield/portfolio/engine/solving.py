@@ -21,17 +21,18 @@ from aegis_yield.portfolio.engine.elastic import Elastic
 from aegis_yield.portfolio.engine.linear import LinearMaster
 from aegis_yield.portfolio.engine.program import GAP_TOLERANCE, RESIDUAL_TOLERANCE, Program, Settings, Solution, Status
 from aegis_yield.portfolio.engine.risks import Variance
-from aegis_yield.portfolio.engine.scales import Scales
+from aegis_yield.portfolio.engine.scales import Scales, capital_of
 from aegis_yield.portfolio.engine.switches import settle
-from aegis_yield.portfolio.engine.verify import Certificate, certify, size_of
+from aegis_yield.portfolio.engine.verify import Certificate, Footing, certify, size_of
 from aegis_yield.utils.typing import FloatArray
 
 _MAX_ROUNDS = 200
 _MAX_SEARCHES = 100
 _OPEN = 0.5
+_SMALL = 0.1
 
 
-def solve(program: Program, settings: Settings | None = None, cuts: list[Cuts] | None = None) -> Solution:
+def solve(program: Program, settings: Settings | None = None) -> Solution:
     """Return the best values of a program, checked.
 
     Parameters
@@ -40,39 +41,69 @@ def solve(program: Program, settings: Settings | None = None, cuts: list[Cuts] |
         What to solve.
     settings : Settings, optional
         For programs with switches.
-    cuts : list of Cuts, optional
-        What an earlier solve with the same risks has learned; grows.
 
     Returns
     -------
     Solution
         Its status says whether it is what was asked; see there.
     """
+    return solve_with(program, first_cuts(program), settings)
+
+
+def solve_with(
+    program: Program, cuts: list[Cuts], settings: Settings | None = None, footing: Footing | None = None
+) -> Solution:
+    """Return the best values of a program, from what earlier solves with the same risks have learned.
+
+    Parameters
+    ----------
+    program : Program
+        What to solve.
+    cuts : list of Cuts
+        One for each risk; they grow.
+    settings : Settings, optional
+        For programs with switches.
+    footing : Footing, optional
+        What the answer is expected to be near.
+    """
     started = time.perf_counter()
-    cuts = first_cuts(program) if cuts is None else cuts
-    found = _search(program, cuts, settings or Settings()) if program.is_mixed else _solve_convex(program, cuts)
+    if program.is_mixed:
+        found = _search(program, cuts, settings or Settings(), footing or Footing())
+    else:
+        found = _solve_convex(program, cuts, footing or Footing())
     return replace(found, seconds=time.perf_counter() - started)
 
 
-def _masters(program: Program, cuts: list[Cuts]) -> Iterator[Callable[[], Master]]:
+def _masters(program: Program, cuts: list[Cuts], scales: Scales) -> Iterator[Callable[[], Master]]:
     """Yield the solvers to ask, best first."""
     if any(isinstance(risk, Variance) for risk in risks_of(program)):
-        yield lambda: ConicMaster(program, cuts)
-        yield lambda: ConicMaster(program, cuts, equilibrate=False)
-        yield lambda: LinearMaster(program, cuts)
+        yield lambda: ConicMaster(program, cuts, scales)
+        yield lambda: ConicMaster(program, cuts, scales, equilibrate=False)
+        yield lambda: LinearMaster(program, cuts, scales)
     else:
-        yield lambda: LinearMaster(program, cuts)
-        yield lambda: LinearMaster(program, cuts, "ipm")
-        yield lambda: ConicMaster(program, cuts)
+        yield lambda: LinearMaster(program, cuts, scales)
+        yield lambda: LinearMaster(program, cuts, scales, "ipm")
+        yield lambda: ConicMaster(program, cuts, scales)
 
 
-def _solve_convex(program: Program, cuts: list[Cuts]) -> Solution:
+def _solve_convex(program: Program, cuts: list[Cuts], footing: Footing) -> Solution:
+    """Ask the solvers; where the best is far smaller than the program and not proven, ask them in its own units."""
+    found = _ask(program, cuts, footing)
+    largest = float(np.abs(found.values).max(initial=0.0))
+    if found.status != "uncertified" or not 0 < largest < _SMALL * (footing.capital or capital_of(program)):
+        return found
+    closer = _ask(program, cuts, replace(footing, capital=largest))
+    return min(found, closer, key=_merit)
+
+
+def _ask(program: Program, cuts: list[Cuts], footing: Footing) -> Solution:
     """Ask one solver after another until an answer passes the checks, or it is proven that there is none."""
     best: Solution | None = None
     refusals: list[Status] = []
-    for build in _masters(program, cuts):
+    scales = Scales.of(program, footing.capital)
+    for build in _masters(program, cuts, scales):
         master = build()
-        answer = converge(master, program, cuts)
+        answer = converge(master, cuts, scales)
         if answer.verdict == "infeasible" and "infeasible" not in refusals and proven_infeasible(program):
             return without_answer(program, "infeasible", master.name)
         if answer.verdict == "unbounded" and "unbounded" in refusals:
@@ -81,7 +112,7 @@ def _solve_convex(program: Program, cuts: list[Cuts]) -> Solution:
             refusals.append("infeasible" if answer.verdict == "infeasible" else "unbounded")
         if not len(answer.values):
             continue
-        solution = _solution(program, certify(program, cuts, answer), master.name)
+        solution = _solution(program, certify(program, cuts, answer, footing), master.name)
         if solution.certified:
             return solution
         if best is None or _merit(solution) < _merit(best):
@@ -92,8 +123,9 @@ def _solve_convex(program: Program, cuts: list[Cuts]) -> Solution:
 def proven_infeasible(program: Program) -> bool:
     """Return whether the least total slack that a convex program needs is proven to be above an answer's residual."""
     elastic = Elastic.of(program).program
-    for build in _masters(elastic, cuts := first_cuts(elastic)):
-        answer = converge(build(), elastic, cuts)
+    cuts, scales = first_cuts(elastic), Scales.of(elastic)
+    for build in _masters(elastic, cuts, scales):
+        answer = converge(build(), cuts, scales)
         if len(answer.values):
             proof = certify(elastic, cuts, answer)
             if proof.holds:
@@ -102,12 +134,14 @@ def proven_infeasible(program: Program) -> bool:
 
 
 def _merit(solution: Solution) -> tuple[float, float]:
+    if not np.isfinite(solution.objective):
+        return np.inf, np.inf
     return max(solution.primal_residual, RESIDUAL_TOLERANCE), solution.gap
 
 
-def converge(master: Master, program: Program, cuts: list[Cuts]) -> Answer:
+def converge(master: Master, cuts: list[Cuts], scales: Scales) -> Answer:
     """Solve, learn the units that the answer underrates, and solve again until there are none."""
-    tolerance = VIOLATION * Scales.of(program).risks
+    tolerance = VIOLATION * scales.risks
     answer = master.solve()
     for _ in range(_MAX_ROUNDS):
         if answer.verdict != "optimal" or not learn(master, cuts, answer, tolerance):
@@ -159,19 +193,22 @@ def without_answer(program: Program, status: Status, solver: str) -> Solution:
     )
 
 
-def _search(program: Program, cuts: list[Cuts], settings: Settings) -> Solution:
+def _search(program: Program, cuts: list[Cuts], settings: Settings, footing: Footing) -> Solution:
     """Search over switches: a bound from branch and bound on cuts, an answer from the settled convex program.
 
     Each round's settled program is solved whole and teaches the search its risk; the search's bound falls and the best
     answer rises until they meet (outer approximation, Duran and Grossmann 1986).
     """
     deadline = time.perf_counter() + settings.time_limit_s
-    master = LinearMaster(program, cuts)
-    relaxed = converge(master, program, cuts)
+    scales = Scales.of(program)
+    master = LinearMaster(program, cuts, scales)
+    relaxed = converge(master, cuts, scales)
     if relaxed.verdict in ("infeasible", "unbounded"):
         return without_answer(program, "infeasible" if relaxed.verdict == "infeasible" else "unbounded", master.name)
-    tolerance = VIOLATION * Scales.of(program).risks
-    best, bound, status = None, np.inf, "uncertified"
+    tolerance = VIOLATION * scales.risks
+    best: Solution | None = None
+    status: Status = "uncertified"
+    bound = np.inf
     tried: set[bytes] = set()
     for _ in range(_MAX_SEARCHES):
         left = deadline - time.perf_counter()
@@ -187,11 +224,13 @@ def _search(program: Program, cuts: list[Cuts], settings: Settings) -> Solution:
         bound = min(bound, answer.bound)
         learned = learn(master, cuts, answer, tolerance)  # before the settled program adds cuts of its own
         best = _better(best, _settled(program, cuts, answer, tried))
-        if best is not None and best.certified and _gap(program, best, bound) <= GAP_TOLERANCE:
+        if best is not None and best.certified and _gap(program, best, bound, footing) <= GAP_TOLERANCE:
             break
         if not learned and answer.verdict == "optimal" and best is not None:
             break
-    return _searched(program, best, bound, "time_limit" if status == "time_limit" else "uncertified")
+    if best is None:
+        return without_answer(program, status, "HiGHS branch and bound")
+    return _searched(best, _gap(program, best, bound, footing), status)
 
 
 def _settled(program: Program, cuts: list[Cuts], answer: Answer, tried: set[bytes]) -> Solution | None:
@@ -202,7 +241,7 @@ def _settled(program: Program, cuts: list[Cuts], answer: Answer, tried: set[byte
         return None
     tried.add(switched.tobytes())
     convex = settle(program, switched)
-    found = _solve_convex(convex, cuts)
+    found = _solve_convex(convex, cuts, Footing())
     if not np.isfinite(found.objective):
         return None
     for known in cuts:
@@ -218,15 +257,12 @@ def _better(one: Solution | None, other: Solution | None) -> Solution | None:
     return max(one, other, key=lambda solution: (solution.primal_residual <= RESIDUAL_TOLERANCE, solution.objective))
 
 
-def _gap(program: Program, found: Solution, bound: float) -> float:
-    return max(bound - found.objective, 0.0) / size_of(program, found.values)
+def _gap(program: Program, found: Solution, bound: float, footing: Footing) -> float:
+    return max(bound - found.objective, 0.0) / max(size_of(program, found.values), footing.size)
 
 
-def _searched(program: Program, best: Solution | None, bound: float, status: Status) -> Solution:
+def _searched(best: Solution, gap: float, status: Status) -> Solution:
     """Return the best answer of a search with the gap that the search has proven."""
-    if best is None:
-        return without_answer(program, status, "HiGHS branch and bound")
-    gap = _gap(program, best, bound)
     certified = best.primal_residual <= RESIDUAL_TOLERANCE and gap <= GAP_TOLERANCE
     return replace(
         best,

@@ -60,9 +60,26 @@ class Certificate:
         return bool(self.primal_residual <= RESIDUAL_TOLERANCE and self.gap <= GAP_TOLERANCE)
 
 
-def certify(program: Program, cuts: Sequence[Cuts], answer: Answer) -> Certificate:
+@dataclass(frozen=True)
+class Footing:
+    """What an answer is expected to be near, where that is not the program's own size.
+
+    Attributes
+    ----------
+    capital : float or None
+        The largest value of a column.
+    size : float
+        The least that a gap is relative to.
+    """
+
+    capital: float | None = None
+    size: float = 0.0
+
+
+def certify(program: Program, cuts: Sequence[Cuts], answer: Answer, footing: Footing | None = None) -> Certificate:
     """Work out what is proven of a convex program's answer."""
-    values = _tidied(program, answer.values)
+    footing = footing or Footing()
+    values = _tidied(program, answer.values, footing.capital or capital_of(program))
     slopes, offsets = _cuts_of_risks(cuts, answer)
     counts = int(program.counts_risk)
     reduced = program.gain.astype(float)
@@ -91,19 +108,19 @@ def certify(program: Program, cuts: Sequence[Cuts], answer: Answer) -> Certifica
         objective,
         bound,
         primal_residual=residual_of(program, values),
-        gap=float(max(bound - objective, 0.0) / size_of(program, values)),
+        gap=float(max(bound - objective, 0.0) / max(size_of(program, values), footing.size)),
         prices=prices,
         budget_prices=answer.budget_prices,
         reduced_gains=reduced,
     )
 
 
-def _tidied(program: Program, values: FloatArray) -> FloatArray:
+def _tidied(program: Program, values: FloatArray, capital: float) -> FloatArray:
     """Return values within the columns' bounds, and on them where a solver only came near."""
-    near = _DUST * capital_of(program)
+    near = _DUST * capital
     inside = np.clip(np.nan_to_num(values), 0.0, program.upper)
     inside = np.where(inside < near, 0.0, inside)
-    tidied: FloatArray = np.where(inside > program.upper - near, program.upper, inside)
+    tidied: FloatArray = np.where(inside >= program.upper - np.minimum(near, program.upper / 2), program.upper, inside)
     return tidied
 
 
