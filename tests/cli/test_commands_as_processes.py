@@ -18,7 +18,10 @@ from aegis_yield.preprocessing.features import FEATURE_NAMES
 from aegis_yield.preprocessing.tables import read_dataset
 
 PREDICT = ("scripts/predict.py", "--strategies", "aave", "lido", "delta", "--horizon", "7")
-COMMANDS = ("collect", "train", "evaluate", "predict", "demo", "strategies", "check", "simulate", "features", "serve")
+COMMANDS = (
+    "collect", "train", "evaluate", "predict", "risk", "optimize", "demo", "strategies", "check", "simulate",
+    "features", "serve",
+)  # fmt: skip
 Done = subprocess.CompletedProcess[str]
 
 

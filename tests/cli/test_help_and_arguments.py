@@ -13,7 +13,10 @@ from aegis_yield.cli.options import parse_date
 from aegis_yield.cli.shared import spread_lists
 from aegis_yield.domain.errors import RequestError
 
-COMMANDS = ("collect", "train", "evaluate", "predict", "demo", "strategies", "check", "simulate", "features", "serve")
+COMMANDS = (
+    "collect", "train", "evaluate", "predict", "risk", "optimize", "demo", "strategies", "check", "simulate",
+    "features", "serve",
+)  # fmt: skip
 
 
 def shown(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -39,9 +39,7 @@ class Make:
     events: bool = True
 
 
-def candidate(
-    name: str, curve: RateCurve, apy: float, horizon_days: int = HORIZON_DAYS, **more: object
-) -> Candidate:
+def candidate(name: str, curve: RateCurve, apy: float, horizon_days: int = HORIZON_DAYS, **more: object) -> Candidate:
     """Return a candidate whose curve pays its forecast now."""
     scaled = curve.scaled_to(float(simple_rate(np.array(apy), horizon_days)))
     given: dict[str, object] = {"groups": {}, "apy_low": 0.7 * apy, **more}

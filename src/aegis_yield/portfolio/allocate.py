@@ -1,39 +1,21 @@
 """Splitting capital: the best positions of a problem, what they bring, and why each candidate is in or out.
 
-In passes. First a linear program over coarse segments of every candidate's income; then again with fine segments around
-its answer; then, where gas, least sizes or a number of positions matter, a mixed-integer program over the candidates
-that the second pass chose or nearly chose. Each answer carries the engine's certificate; figures are recomputed from
-the true curves.
+In passes. First linear programs over segments of every candidate's income, ever finer around the answer; then, where
+gas, least sizes or a number of positions matter, a mixed-integer program over the candidates that were chosen or nearly
+chosen. Each answer carries the engine's certificate; figures are recomputed from the true curves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
 
-import numpy as np
-
-from aegis_yield.domain.errors import InfeasibleError, RequestError
-from aegis_yield.portfolio.columns import CAPITAL, Columns, Scope, columns_of
-from aegis_yield.portfolio.engine import Limit, Settings, Solution, diagnose, solve, solve_ratio
-from aegis_yield.portfolio.outcome import Outcome, held_usd, outcome_of
-from aegis_yield.portfolio.problem import Candidate, Goal, Problem
+from aegis_yield.domain.errors import RequestError
+from aegis_yield.portfolio.outcome import Outcome, outcome_of
+from aegis_yield.portfolio.passes import DUST_SHARE, decided, needs_decision, next_dollar, refined
+from aegis_yield.portfolio.problem import Candidate, Problem
+from aegis_yield.portfolio.scope import CAPITAL, Scope
 from aegis_yield.utils.typing import FloatArray
-
-MAX_EXACT: Final = 25
-"""So many candidates at most enter the mixed-integer pass: those chosen before, then those that came nearest."""
-
-DUST_SHARE: Final = 1e-7
-"""A smaller position is none."""
-
-SURE_GAS: Final = 2.0
-"""A position worth so many times its gas, beyond what its capital would earn elsewhere, is not questioned again."""
-
-SEARCH_S: Final = 3.0
-SEARCH_GAP: Final = 1e-5
-"""Of the mixed-integer pass: it may end so near to the best, or after so long, and says how near it is proven to be."""
-_ALMOST_ALL: Final = 0.999
 
 
 @dataclass(frozen=True)
@@ -125,29 +107,19 @@ def allocate(problem: Problem) -> Allocation:
         If no candidate may have a position and one must.
     """
     excluded, caps = _eligible(problem)
-    scope = Scope(tuple(caps), caps, {})
-    asked, problem = problem, _fully_invested(problem, scope)
-    columns, found = _solved(problem, scope)
-    positions = _positions(problem, columns, found)
-    near = _near(positions)
-    scope = replace(scope, near_usd=near, reserve_usd=_gas_reserve(problem, positions))
-    columns, found = _solved(problem, scope)
-    positions = _positions(problem, columns, found)
-    marginal, seconds = _marginal(columns, found, len(problem.candidates)), found.seconds
-    n_exact = 0
-    if _needs_switches(problem, positions):
-        members = _contenders(positions, marginal, scope.members)
-        sure = _surely_open(problem, columns, found)
-        exact = replace(scope, members=members, near_usd=_near(positions), has_switches=True, surely_open=sure)
-        columns, found = _solved(problem, exact)
-        positions, n_exact = _positions(problem, columns, found), len(members)
-        seconds += found.seconds
+    relaxed = refined(problem, Scope(tuple(caps), caps))
+    final, n_exact, seconds = relaxed, 0, relaxed.found.seconds
+    if needs_decision(problem, relaxed):
+        final = decided(problem, relaxed)
+        n_exact, seconds = len(final.scope.members), seconds + final.found.seconds
+    found = final.found
     certificate = Certificate(
         found.status, found.solver, found.primal_residual, found.gap, found.certified, seconds, n_exact
     )
     prices = {name: float(price) for name, price in found.shadow_prices.items()}
-    outcome = outcome_of(asked, positions)
-    return Allocation(asked, positions, outcome, excluded, caps, prices, marginal, certificate)
+    outcome = outcome_of(problem, final.positions_usd)
+    marginal = next_dollar(relaxed, len(problem.candidates))
+    return Allocation(problem, final.positions_usd, outcome, excluded, caps, prices, marginal, certificate)
 
 
 def _eligible(problem: Problem) -> tuple[dict[int, str], dict[int, float]]:
@@ -192,103 +164,6 @@ def _cap(problem: Problem, candidate: Candidate) -> float:
         others = max(0.0, candidate.tvl_usd - held)
         cap = min(cap, limits.max_tvl_share / (1.0 - limits.max_tvl_share) * others)
     return cap
-
-
-def _fully_invested(problem: Problem, scope: Scope) -> Problem:
-    """Return the problem with as much invested as its limits allow.
-
-    A ratio does not know size, and the first dollars are diluted least: without this its best answer is a crumb.
-    """
-    if problem.objective.goal != Goal.RATIO or problem.limits.min_invested_share > 0.0:
-        return problem
-    columns = columns_of(problem, scope)
-    most = solve(replace(columns.program, gain=columns.is_segment.astype(float), constant=0.0, risk=None))
-    share = float(np.clip(most.objective, 0.0, 1.0)) if np.isfinite(most.objective) else 0.0
-    return replace(problem, limits=replace(problem.limits, min_invested_share=share * _ALMOST_ALL))
-
-
-def _solved(problem: Problem, scope: Scope) -> tuple[Columns, Solution]:
-    columns = columns_of(problem, scope)
-    settings = Settings(time_limit_s=SEARCH_S, mixed_gap=SEARCH_GAP)
-    if problem.objective.goal == Goal.RATIO:
-        found = solve_ratio(columns.program, columns.program.constant, settings)
-        if found.status == "nothing_beats_cash":
-            found = solve(replace(columns.program, limits=_without_floor(columns)), settings)
-            found = replace(found, status="nothing_beats_cash")
-    else:
-        found = solve(columns.program, settings)
-    if found.status == "infeasible":
-        conflict = diagnose(columns.program, settings)
-        if conflict is not None:
-            raise InfeasibleError(conflict.limits, tuple(conflict.relaxation.items()))
-    if not np.isfinite(found.values).all():
-        raise InfeasibleError([found.status])
-    return columns, found
-
-
-def _without_floor(columns: Columns) -> tuple[Limit, ...]:
-    return tuple(limit for limit in columns.program.limits if limit.name != "min_invested_share")
-
-
-def _positions(problem: Problem, columns: Columns, found: Solution) -> FloatArray:
-    shares = columns.positions(found.values, len(problem.candidates))
-    held = held_usd(problem) / problem.holdings.capital_usd
-    shares = np.where(shares < DUST_SHARE, 0.0, shares)
-    shares = np.where(np.abs(shares - held) < DUST_SHARE, held, shares)
-    return shares * problem.holdings.capital_usd
-
-
-def _near(positions: FloatArray) -> dict[int, float]:
-    return {int(index): float(positions[index]) for index in np.flatnonzero(positions)}
-
-
-def _gas_reserve(problem: Problem, positions: FloatArray) -> float:
-    gas = np.array([candidate.cost.gas_usd for candidate in problem.candidates])
-    touched = float(gas[positions != held_usd(problem)].sum())
-    return min(touched, problem.holdings.capital_usd)  # more gas than capital is no conflict
-
-
-def _needs_switches(problem: Problem, positions: FloatArray) -> bool:
-    limits = problem.limits
-    too_small = ((positions > 0) & (positions < limits.min_ticket_usd)).any()
-    too_many = limits.max_positions is not None and int((positions > 0).sum()) > limits.max_positions
-    return bool(too_small or too_many or _gas_reserve(problem, positions) > 0.0)
-
-
-def _surely_open(problem: Problem, columns: Columns, found: Solution) -> frozenset[int]:
-    """Return the positions that neither gas nor a least size can close: one decision less each.
-
-    What a column adds beyond the price of what it uses, times its amount, is a supergradient's bound: without the
-    column the optimum falls by at least that much. Where it is well above the gas, closing the position cannot pay.
-    """
-    if problem.limits.max_positions is not None:
-        return frozenset()
-    n, capital = len(problem.candidates), problem.holdings.capital_usd
-    full = columns.is_segment & (found.values > 0)
-    worth = np.maximum(found.reduced_gains, 0.0) * found.values * full
-    surplus = np.bincount(columns.owner, weights=worth, minlength=n) * capital
-    gas = np.array([candidate.cost.gas_usd for candidate in problem.candidates])
-    large = columns.positions(found.values, n) * capital >= np.maximum(2.0 * problem.limits.min_ticket_usd, 1.0)
-    return frozenset(int(index) for index in np.flatnonzero(large & (surplus >= SURE_GAS * gas)))
-
-
-def _contenders(positions: FloatArray, marginal: FloatArray, members: tuple[int, ...]) -> tuple[int, ...]:
-    """Return who enters the exact pass: the chosen by size, then the others by how near they came."""
-    chosen = [index for index in np.argsort(-positions) if positions[index] > 0]
-    rest = [index for index in np.argsort(-np.nan_to_num(marginal, nan=-np.inf)) if index not in chosen]
-    wanted = [int(index) for index in (*chosen, *rest) if index in members]
-    return tuple(sorted(wanted[: max(MAX_EXACT, len(chosen))]))
-
-
-def _marginal(columns: Columns, found: Solution, n: int) -> FloatArray:
-    """Return what the next dollar of each candidate would add: the best of its segments that is not yet full."""
-    best = np.full(n, np.nan)
-    upper = columns.program.upper
-    for column in np.flatnonzero(columns.is_segment & (found.values < upper * (1.0 - 1e-9))):
-        owner = columns.owner[column]
-        gain = found.reduced_gains[column]
-        best[owner] = gain if np.isnan(best[owner]) else max(best[owner], gain)
-    return best
 
 
 def cutoff(allocation: Allocation) -> float:

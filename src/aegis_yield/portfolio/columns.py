@@ -5,78 +5,34 @@ Columns are segments of positions and, for what is held now, purchases and sales
     maximise   sum of segments' expected return  -  trading costs  -  gas of what is touched  -  aversion * risk
     position_i = sum of its segments = held_i + bought_i - sold_i
     sum of positions + costs <= capital,  each position and each group within its limit, ...
+
+Where a segment pays more than the one before, two more columns are the sums of all segments before and of all from
+there on, and an order ties them: nothing beyond the rise unless all before it is full.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from aegis_yield.portfolio.engine import Count, CVaR, Drawdown, Limit, Order, Program, Risk, RiskLimit, Switch, Variance
-from aegis_yield.portfolio.problem import GROUPS, SIGNIFICANT_LOSS, Candidate, Goal, Problem
+from aegis_yield.portfolio.problem import GROUPS, SIGNIFICANT_LOSS, Goal, Problem
+from aegis_yield.portfolio.scope import (
+    CAPITAL,
+    SMALLEST_GROWTH,
+    Columns,
+    Scope,
+    cash_return,
+    first_breaks,
+    instant_share,
+)
 from aegis_yield.portfolio.segments import Segments, segments_of
 from aegis_yield.utils.typing import FloatArray, IntArray
 
-CAPITAL: Final = "capital"
-
 _HIGHEST_LEVEL: Final = 1.0 - 1e-6
-
-
-@dataclass(frozen=True)
-class Columns:
-    """Which column is what.
-
-    Attributes
-    ----------
-    program : Program
-        For the engine; amounts in units of the capital, so that numbers are of order one.
-    owner : ndarray of shape (m,)
-        Candidate of each column.
-    is_segment : ndarray of shape (m,)
-        Whether it is part of a position (else a purchase or a sale).
-    """
-
-    program: Program
-    owner: IntArray
-    is_segment: np.ndarray
-
-    def positions(self, values: FloatArray, n: int) -> FloatArray:
-        """Return the position of each of n candidates, as shares of capital."""
-        found: FloatArray = np.bincount(
-            self.owner[self.is_segment], weights=values[self.is_segment], minlength=n
-        ).astype(float)
-        return found
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What of a problem is in a program.
-
-    Attributes
-    ----------
-    members : tuple of int
-        Candidates that may have a position.
-    caps_usd : mapping of int to float
-        Largest position of each.
-    near_usd : mapping of int to float
-        Positions of the pass before, around which segments are fine.
-    reserve_usd : float
-        Kept aside for gas.
-    has_switches : bool
-        Whether gas, tickets and the number of positions are exact (a mixed-integer program) or left out.
-    surely_open : frozenset of int
-        Candidates so large that nobody doubts their position: their gas is paid and not decided.
-    """
-
-    members: tuple[int, ...]
-    caps_usd: Mapping[int, float]
-    near_usd: Mapping[int, float]
-    reserve_usd: float = 0.0
-    has_switches: bool = False
-    surely_open: frozenset[int] = frozenset()
 
 
 class _Builder:
@@ -88,21 +44,32 @@ class _Builder:
         names = [candidate.strategy_id for candidate in problem.candidates]
         self.held = np.array([problem.holdings.positions_usd.get(name, 0.0) for name in names]) / self.capital
         self.segments: dict[int, Segments] = {}
+        self.breaks_usd: dict[int, FloatArray] = {}
         self.rows: list[tuple[int, str, float]] = []  # owner, kind, length
         for index in scope.members:
             self._add(index)
+        for index, cut in self.segments.items():
+            for rise in np.flatnonzero(cut.rises).tolist():
+                ends = [float(part.sum()) / self.capital for part in np.split(cut.length_usd, [rise])]
+                self.rows += [(index, "below", ends[0]), (index, "above", ends[1])]
         for held in np.flatnonzero(self.held):
-            self.rows += [(int(held), "buy", np.inf), (int(held), "sell", float(self.held[held]))]
+            # A sale's own bound never binds: the balance holds it, so that its price is the balance's.
+            room = scope.caps_usd.get(int(held), 0.0) / self.capital
+            self.rows += [(int(held), "buy", room), (int(held), "sell", 2.0 * float(self.held[held]))]
         self.owner = np.array([owner for owner, _, _ in self.rows], dtype=int)
         self.kind = np.array([kind for _, kind, _ in self.rows])
         self.upper = np.array([length for _, _, length in self.rows])
         self.is_segment = np.char.isnumeric(self.kind) if len(self.rows) else np.zeros(0, dtype=bool)
+        self.is_trade = np.isin(self.kind, ("buy", "sell")) if len(self.rows) else np.zeros(0, dtype=bool)
 
     def _add(self, index: int) -> None:
         candidate = self.problem.candidates[index]
-        held, cap = self.held[index] * self.capital, self.scope.caps_usd[index]
-        cut = segments_of(candidate, held, cap, self.scope.near_usd.get(index))
-        self.segments[index] = cut
+        held = float(self.held[index]) * self.capital
+        breaks = self.scope.breaks_usd.get(index)
+        if breaks is None:
+            breaks = first_breaks(self.problem, index, self.scope.caps_usd[index])
+        cut = segments_of(candidate, held, breaks)
+        self.segments[index], self.breaks_usd[index] = cut, breaks
         self.rows += [(index, str(k), float(length) / self.capital) for k, length in enumerate(cut.length_usd)]
 
     def _of(self, index: int) -> IntArray:
@@ -112,7 +79,7 @@ class _Builder:
         """Scenario return of a dollar in each column, shape (s, m): principal moves, and the diluted rate on it."""
         scenarios = self.problem.scenarios
         principal = scenarios.principal_returns()
-        growth = np.power(np.maximum(1.0 + scenarios.apy, 1e-6), self.problem.years) - 1.0
+        growth = self._growth()
         found = np.zeros((len(scenarios.probability), len(self.rows)))
         for index, cut in self.segments.items():
             # A loss is not diluted by one's own deposit: only what is earned is shared with it.
@@ -122,27 +89,37 @@ class _Builder:
             found[:, self._of(index)] = principal[:, index][:, None] + kept * (earned + lost)
         return found
 
+    def over_cash(self) -> FloatArray:
+        """What each column's return is lowered by for sure: what cash earns, and the cost of trading."""
+        certain: FloatArray = np.where(self.is_segment, cash_return(self.problem), 0.0) + self.trading_cost()
+        return certain
+
     def gain(self, returns: FloatArray) -> FloatArray:
         """Expected return of each column over the horizon, over that of cash, after the costs of trading."""
         problem = self.problem
-        gain = problem.scenarios.probability @ returns
+        gain: FloatArray = problem.scenarios.probability @ returns - self.over_cash()
         if problem.objective.goal == Goal.ROBUST:
             gain = gain + self._pessimism()
-        net: FloatArray = np.where(self.is_segment, gain - self.cash_return(), 0.0) - self.trading_cost()
-        return net - np.where(self.kind == "sell", problem.objective.no_trade_apy * problem.years, 0.0)
+        return gain - np.where(self.kind == "sell", problem.objective.no_trade_apy * problem.years, 0.0)
 
     def _pessimism(self) -> FloatArray:
         """What each column earns less if its rate is at the lower end of its forecast's interval."""
         less = np.zeros(len(self.rows))
+        growth, kept = self._growth(), 1.0 + self.problem.scenarios.principal_returns()
         for index, cut in self.segments.items():
             candidate = self.problem.candidates[index]
-            gap = min(0.0, candidate.apy_low - candidate.apy) * self.problem.years
-            less[self._of(index)] = gap * np.maximum(cut.multiple, 0.0)
+            rates = np.maximum(np.array([candidate.apy, min(candidate.apy_low, candidate.apy)]), -1.0)
+            middle, low = np.maximum(1.0 + rates, SMALLEST_GROWTH) ** self.problem.years - 1.0
+            # As in every scenario: what is earned is shared with one's own deposit, what is lost is not. Nor can more
+            # be taken off than is earned: a later segment would look better than an earlier one.
+            earned = self.problem.scenarios.probability @ (kept[:, index] * np.maximum(growth[:, index], 0.0))
+            shared = max(max(low, 0.0) - max(middle, 0.0), -float(earned))
+            less[self._of(index)] = shared * cut.multiple + min(low, 0.0) - min(middle, 0.0)
         return less
 
-    def cash_return(self) -> float:
-        """What idle capital earns over the horizon."""
-        return float((1.0 + self.problem.objective.risk_free_apy) ** self.problem.years - 1.0)
+    def _growth(self) -> FloatArray:
+        grown: FloatArray = np.power(np.maximum(1.0 + self.problem.scenarios.apy, SMALLEST_GROWTH), self.problem.years)
+        return grown - 1.0
 
     def trading_cost(self) -> FloatArray:
         """Cost of a dollar of each column: of entering where nothing is held, else of what is bought or sold."""
@@ -151,16 +128,16 @@ class _Builder:
         for column, (owner, kind, _) in enumerate(self.rows):
             if kind == "sell":
                 found[column] = costs[owner].exit
-            elif kind == "buy" or self.held[owner] == 0.0:
+            elif kind == "buy" or (self.is_segment[column] and self.held[owner] == 0.0):
                 found[column] = costs[owner].entry
         return found
 
     def limits(self) -> list[Limit]:
         """Every linear limit, named as people know it."""
         limits, problem = self.problem.limits, self.problem
-        positions = self.is_segment.astype(float)
+        positions: FloatArray = self.is_segment.astype(float)
         available = 1.0 - self.scope.reserve_usd / self.capital
-        found = [Limit(CAPITAL, positions + self.trading_cost(), upper=available)]
+        found = [Limit(CAPITAL, positions + self.trading_cost(), upper=available), *self._sums()]
         for index in np.flatnonzero(self.held):
             row = np.zeros(len(self.rows))
             row[self._of(int(index))] = 1.0
@@ -180,7 +157,14 @@ class _Builder:
             found.append(Limit("max_exit_days", positions * days[self.owner], upper=limits.max_exit_days))
         if limits.max_turnover is not None:
             found.append(Limit("max_turnover", self._traded(), upper=limits.max_turnover))
-        return found
+        return found + self._sure_tickets()
+
+    def _sure_tickets(self) -> list[Limit]:
+        ticket = self.problem.limits.min_ticket_usd / self.capital
+        names = [candidate.strategy_id for candidate in self.problem.candidates]
+        sure = sorted(self.scope.surely_open) if ticket > 0.0 else []
+        rows = {index: (self.is_segment & (self.owner == index)).astype(float) for index in sure}
+        return [Limit(f"min_ticket_usd of {names[index]}", row, lower=ticket) for index, row in rows.items()]
 
     def _group_limits(self, kind: str, share: float) -> list[Limit]:
         names = [candidate.groups.get(kind, "") for candidate in self.problem.candidates]
@@ -203,20 +187,23 @@ class _Builder:
         return Limit("min_instant_share", slow, upper=1.0 - share)
 
     def _traded(self) -> FloatArray:
-        trades: FloatArray = (~self.is_segment | (self.held[self.owner] == 0.0)).astype(float)
+        trades: FloatArray = (self.is_trade | (self.is_segment & (self.held[self.owner] == 0.0))).astype(float)
         return trades
 
-    def budgets(self, returns: FloatArray, tail: CVaR) -> list[RiskLimit]:
-        """Risk budgets, as shares of capital."""
+    def budgets(self, net: FloatArray) -> list[RiskLimit]:
+        """Risk budgets, as shares of capital; what cash earns and what trading costs count as in the outcome."""
         limits, probability = self.problem.limits, self.problem.scenarios.probability
+        idle = cash_return(self.problem)
+        certain = idle - (1.0 + idle) * self.scope.reserve_usd / self.capital
         found = []
         if limits.max_cvar is not None:
-            found.append(RiskLimit("max_cvar", tail, limits.max_cvar))
-        if limits.max_loss_probability is not None:
+            tail = CVaR(net, probability, self.problem.objective.level)
+            found.append(RiskLimit("max_cvar", tail, limits.max_cvar + certain))
+        if limits.max_loss_probability is not None and limits.max_loss_probability < 1.0:
             # The mean of the worst p of outcomes within the threshold: then no more than p of them exceed it.
-            level = min(max(1.0 - limits.max_loss_probability, 0.0), _HIGHEST_LEVEL)
-            beyond = CVaR(returns, probability, level)
-            found.append(RiskLimit("max_loss_probability", beyond, SIGNIFICANT_LOSS))
+            level = min(1.0 - limits.max_loss_probability, _HIGHEST_LEVEL)
+            beyond = CVaR(net, probability, level)
+            found.append(RiskLimit("max_loss_probability", beyond, SIGNIFICANT_LOSS + certain))
         if limits.max_drawdown is not None and self.problem.paths is not None:
             paths = self.problem.paths
             moves = paths.nav[:, 1:, :] - 1.0
@@ -228,7 +215,8 @@ class _Builder:
 
     def switches(self) -> tuple[list[Switch], list[Count]]:
         """Gas of what is touched, least sizes and the number of positions."""
-        limits = self.problem.limits
+        limits, objective = self.problem.limits, self.problem.objective
+        weight = 1.0 + (objective.risk_aversion if objective.goal in (Goal.MEAN_CVAR, Goal.ROBUST) else 0.0)
         found, counted = [], []
         ticket = limits.min_ticket_usd / self.capital
         for index in self.scope.members:
@@ -237,13 +225,13 @@ class _Builder:
             row = np.zeros(len(self.rows))
             row[self._of(index)] = 1.0
             candidate = self.problem.candidates[index]
-            gas = candidate.cost.gas_usd / self.capital if self.held[index] == 0.0 else 0.0
+            gas = weight * candidate.cost.gas_usd / self.capital if self.held[index] == 0.0 else 0.0
             if gas > 0.0 or ticket > 0.0 or limits.max_positions is not None:
                 ceiling = self.scope.caps_usd[index] / self.capital
                 name = f"position {candidate.strategy_id}"
-                found.append(Switch(name, row, ticket=min(ticket, ceiling), ceiling=ceiling, cost=gas))
+                found.append(Switch(name, row, ticket=ticket, ceiling=ceiling, cost=gas))
                 counted.append(name)
-        found += [self._touch(int(index)) for index in np.flatnonzero(self.held)]
+        found += [self._touch(int(index), weight) for index in np.flatnonzero(self.held)]
         counts = [Count("max_positions", tuple(counted), at_most=limits.max_positions)] if limits.max_positions else []
         return found, counts
 
@@ -252,30 +240,33 @@ class _Builder:
         new = [index for index in self.scope.surely_open if self.held[index] == 0.0]
         return sum(self.problem.candidates[index].cost.gas_usd for index in new) / self.capital
 
-    def _touch(self, index: int) -> Switch:
-        row = ((self.owner == index) & ~self.is_segment).astype(float)
+    def _touch(self, index: int, weight: float) -> Switch:
+        row = ((self.owner == index) & self.is_trade).astype(float)
         candidate = self.problem.candidates[index]
-        ceiling = float(self.held[index]) + self.scope.caps_usd.get(index, 0.0) / self.capital
-        cost = candidate.cost.gas_usd / self.capital
+        ceiling = 2.0 * float(self.held[index]) + self.scope.caps_usd.get(index, 0.0) / self.capital
+        cost = weight * candidate.cost.gas_usd / self.capital
         return Switch(f"trade {candidate.strategy_id}", row, ceiling=ceiling, cost=cost)
 
-    def orders(self) -> list[Order]:
-        """Segments that pay more than the one before and so must wait for it."""
+    def _sums(self) -> list[Limit]:
+        """What the columns below and above each rise are the sums of."""
         found = []
-        for index, cut in self.segments.items():
-            columns = self._of(index)
-            found += [Order(int(columns[k - 1]), int(columns[k])) for k in np.flatnonzero(cut.rises)]
+        for index, rise, below, above in self._rises():
+            mine, name = self._of(index), self.problem.candidates[index].strategy_id
+            for column, part, side in ((below, mine[:rise], "below"), (above, mine[rise:], "above")):
+                row = np.zeros(len(self.rows))
+                row[part], row[column] = 1.0, -1.0
+                found.append(Limit(f"sum {side} {rise} of {name}", row, 0.0, 0.0))
         return found
 
+    def _rises(self) -> list[tuple[int, int, int, int]]:
+        """Candidate, first segment that pays more, and the columns of the sums below and above it."""
+        rises = [(index, int(k)) for index, cut in self.segments.items() for k in np.flatnonzero(cut.rises)]
+        below, above = (np.flatnonzero(self.kind == side).tolist() for side in ("below", "above"))
+        return [(index, k, low, high) for (index, k), low, high in zip(rises, below, above, strict=True)]
 
-def instant_share(candidate: Candidate, capital_usd: float) -> float:
-    """Return how much of a position can be withdrawn at once, as a share of capital.
-
-    A strategy with a queue pays nothing at once; a pool of unknown liquidity is taken to pay all.
-    """
-    if candidate.exit_days > 0.0:
-        return 0.0
-    return np.inf if candidate.instant_usd is None else candidate.instant_usd / capital_usd
+    def orders(self) -> list[Order]:
+        """What pays more than something before it must wait until all of that is full."""
+        return [Order(below, above) for _, _, below, above in self._rises()]
 
 
 def columns_of(problem: Problem, scope: Scope) -> Columns:
@@ -290,25 +281,51 @@ def columns_of(problem: Problem, scope: Scope) -> Columns:
     """
     build = _Builder(problem, scope)
     returns = build.returns()
-    objective = problem.objective
-    probability = problem.scenarios.probability
-    tail = CVaR(returns, probability, objective.level)
-    risk: Risk | None = None if objective.goal == Goal.INCOME else tail
-    if objective.goal == Goal.MEAN_VARIANCE:
-        spread = (returns - probability @ returns) * np.sqrt(probability)[:, None]
-        risk = Variance.of_factor(spread)
-    budgets = tuple(build.budgets(returns, tail))
-    switches, counts = build.switches() if scope.has_switches else ([], [])
+    net = returns - build.over_cash()
     program = Program(
         gain=build.gain(returns),
         upper=build.upper,
         limits=tuple(build.limits()),
-        constant=build.cash_return() - build.sure_gas(),
-        risk=risk,
-        aversion=objective.risk_aversion,
-        risk_limits=budgets,
-        switches=tuple(switches),
+        constant=cash_return(problem) - build.sure_gas(),
+        risk=_risk(problem, returns, net),
+        aversion=problem.objective.risk_aversion,
+        risk_limits=tuple(build.budgets(net)),
         orders=tuple(build.orders()),
-        counts=tuple(counts),
     )
-    return Columns(program, build.owner, build.is_segment)
+    if scope.has_switches:
+        switches, counts = build.switches()
+        program = replace(program, switches=tuple(switches), counts=tuple(counts))
+        program = program if scope.opened is None else settled(program, scope.opened)
+    multiple = np.zeros(len(build.owner))
+    multiple[build.is_segment] = np.concatenate([np.zeros(0), *(cut.multiple for cut in build.segments.values())])
+    rises = {index: bool(cut.rises.any()) for index, cut in build.segments.items()}
+    return Columns(program, build.owner, build.is_segment, multiple, build.breaks_usd, rises)
+
+
+def _risk(problem: Problem, returns: FloatArray, net: FloatArray) -> Risk | None:
+    """Return the risk of the objective: of what comes in above cash and costs; a ratio's of the whole of it."""
+    probability, objective = problem.scenarios.probability, problem.objective
+    if objective.goal == Goal.INCOME:
+        return None
+    if objective.goal == Goal.MEAN_VARIANCE:
+        spread = (returns - probability @ returns) * np.sqrt(probability)[:, None]
+        return Variance.of_factor(spread)
+    return CVaR(returns if objective.goal == Goal.RATIO else net, probability, objective.level)
+
+
+def settled(program: Program, opened: Mapping[str, bool]) -> Program:
+    """Return a program with its switches as they were settled, as limits.
+
+    Parameters
+    ----------
+    program : Program
+        With switches.
+    opened : mapping of str to bool
+        By name; what is not named is closed.
+    """
+    limits, constant = list(program.limits), program.constant
+    for switch in program.switches:
+        low, high = (switch.ticket, switch.ceiling) if opened.get(switch.name, False) else (0.0, 0.0)
+        limits.append(Limit(f"settled {switch.name}", switch.coefficients, low, high))
+        constant -= switch.cost if high > 0.0 else 0.0
+    return replace(program, limits=tuple(limits), constant=constant, switches=(), counts=())

@@ -8,10 +8,10 @@ from typing import Final
 import numpy as np
 
 from aegis_yield.portfolio.allocate import Allocation, cutoff
-from aegis_yield.portfolio.columns import CAPITAL, instant_share
 from aegis_yield.portfolio.outcome import diluted_rates, held_usd, trading_costs
 from aegis_yield.portfolio.problem import GROUPS, Goal, Problem
 from aegis_yield.portfolio.rate_curve import effective_rate
+from aegis_yield.portfolio.scope import CAPITAL, instant_share
 from aegis_yield.risk.measures import conditional_value_at_risk
 from aegis_yield.utils.typing import FloatArray
 

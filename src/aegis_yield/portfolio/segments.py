@@ -69,9 +69,7 @@ def segments_of(candidate: Candidate, held_usd: float, breaks_usd: FloatArray) -
     return Segments(length, rate, multiple, rises)
 
 
-def coarse_breaks(
-    candidate: Candidate, held_usd: float, cap_usd: float, marks_usd: Sequence[float] = ()
-) -> FloatArray:
+def coarse_breaks(candidate: Candidate, held_usd: float, cap_usd: float, marks_usd: Sequence[float] = ()) -> FloatArray:
     """Return where to cut a candidate's income at first, shape (k + 1,): finer near zero, and where it bends.
 
     Parameters

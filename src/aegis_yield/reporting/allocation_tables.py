@@ -60,7 +60,10 @@ def allocation_table(report: AllocationReport) -> Table:
         f"scenario {percent(-outcome.worst_loss)}"
     )
     proof = report.allocation.certificate
-    proven = "certified" if proof.certified else f"not certified: proven to {percent(proof.gap, 2)} of the best"
+    bound = (
+        f"within {percent(proof.gap)} of the best" if math.isfinite(proof.gap) else "no distance from the best known"
+    )
+    proven = "certified" if proof.certified else f"not certified: {bound}"
     lines.append(f"{proven} ({proof.solver}, {proof.seconds:.2f} s)")
     return _captioned(table, lines)
 

@@ -1,0 +1,303 @@
+"""The passes of an allocation: linear programs over ever finer segments, then what is open or closed, then finer again.
+
+A first pass sees each income in coarse segments. Where its answer lies, segments that are not straight are cut, and so
+on until there are none: then the chords are as good as the curves. Only then, where gas, least sizes or a number of
+positions matter, a mixed-integer program decides what is open among those chosen and those that came nearest; and with
+that settled, the amounts are made exact once more, gas paid out of the capital.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from aegis_yield.domain.errors import InfeasibleError
+from aegis_yield.portfolio.columns import columns_of
+from aegis_yield.portfolio.engine import Settings, Solution, diagnose, solve, solve_ratio
+from aegis_yield.portfolio.outcome import held_usd
+from aegis_yield.portfolio.problem import Goal, Problem
+from aegis_yield.portfolio.scope import SMALLEST_GROWTH, Columns, Scope, cash_return, first_breaks
+from aegis_yield.portfolio.segments import finer_breaks, joined
+from aegis_yield.utils.typing import BoolArray, FloatArray
+
+MAX_EXACT: Final = 25
+"""So many candidates at most enter the mixed-integer pass: those chosen before, then those that came nearest."""
+
+DUST_SHARE: Final = 1e-7
+"""A smaller position is none."""
+
+SURE_GAS: Final = 2.0
+"""A position worth so many times its gas, beyond what its capital would earn elsewhere, is not questioned again."""
+
+SEARCH_S: Final = 3.0
+SEARCH_GAP: Final = 1e-5
+"""Of the mixed-integer pass: it may end so near to the best, or after so long, and says how near it is proven to be."""
+
+STRAIGHT_SHARE: Final = 1e-8
+"""Of capital over the horizon: a segment is straight whose chord is so near to the income."""
+
+MAX_PASSES: Final = 6
+_MAX_TRIES: Final = 4
+_ALMOST_ALL: Final = 0.999
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One pass and its answer.
+
+    Attributes
+    ----------
+    scope : Scope
+        What was in it.
+    columns : Columns
+        Its program.
+    found : Solution
+        The engine's answer.
+    positions_usd : ndarray of shape (n,)
+        Dollars in each candidate.
+    """
+
+    scope: Scope
+    columns: Columns
+    found: Solution
+    positions_usd: FloatArray
+
+
+def refined(problem: Problem, scope: Scope) -> Pass:
+    """Solve, cut what is not straight where the answer lies, and solve again until nothing is left to cut.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is to be decided.
+    scope : Scope
+        Which candidates, how large, what is settled.
+
+    Returns
+    -------
+    Pass
+        The last; its seconds are those of all.
+
+    Raises
+    ------
+    InfeasibleError
+        If the limits cannot all be met.
+    """
+    seconds = 0.0
+    for _ in range(MAX_PASSES):
+        step = _solved(problem, scope)
+        seconds += step.found.seconds
+        finer = _finer(problem, step)
+        if finer is None:
+            break
+        scope = replace(scope, breaks_usd=finer)
+    return replace(step, found=replace(step.found, seconds=seconds))
+
+
+def decided(problem: Problem, relaxed: Pass) -> Pass:
+    """Decide gas, least sizes and the number of positions.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is to be decided.
+    relaxed : Pass
+        The best without them.
+
+    Returns
+    -------
+    Pass
+        The gap and certificate are of the choice among the candidates in its scope, and of the amounts.
+
+    Raises
+    ------
+    InfeasibleError
+        If the limits cannot all be met.
+    """
+    members = _contenders(problem, relaxed)
+    cuts = {index: relaxed.columns.breaks_usd[index] for index in np.flatnonzero(relaxed.positions_usd).tolist()}
+    scope = replace(relaxed.scope, members=members, breaks_usd=cuts, has_switches=True)
+    scope = replace(scope, surely_open=_surely_open(problem, relaxed))
+    seconds = 0.0
+    for attempt in range(_MAX_TRIES):
+        try:
+            choice = _solved(problem, scope)
+        except InfeasibleError:
+            if len(scope.members) == len(relaxed.scope.members):
+                raise
+            scope = replace(scope, members=relaxed.scope.members)  # it may take more than the nearest to meet them
+            continue
+        seconds += choice.found.seconds
+        try:
+            final = refined(problem, _as_chosen(problem, choice))
+        except InfeasibleError:
+            # What is needed for gas cannot be invested: known only now. In the end enough for whatever is chosen.
+            known = _gas(problem, choice.positions_usd != held_usd(problem))
+            most = _gas(problem, np.ones(len(problem.candidates), dtype=bool))
+            scope = replace(scope, reserve_usd=known if attempt < _MAX_TRIES - 2 else most)
+            continue
+        return _joint(choice, final, seconds)
+    raise InfeasibleError(["capital", "gas"])
+
+
+def needs_decision(problem: Problem, relaxed: Pass) -> bool:
+    """Return whether gas, a least size or a number of positions speaks against an answer that leaves them out."""
+    limits, positions = problem.limits, relaxed.positions_usd
+    too_small = ((positions > 0) & (positions < limits.min_ticket_usd)).any()
+    too_many = limits.max_positions is not None and int((positions > 0).sum()) > limits.max_positions
+    return bool(too_small or too_many or _gas(problem, positions != held_usd(problem)) > 0.0)
+
+
+def next_dollar(relaxed: Pass, n: int) -> FloatArray:
+    """Return what the next dollar of each of n candidates would add, shape (n,); NaN where it is out of scope.
+
+    The best of its segments that are not yet full; of a position at its cap what the last one adds.
+    """
+    best = np.full(n, np.nan)
+    columns, found = relaxed.columns, relaxed.found
+    room = found.values < columns.program.upper * (1.0 - 1e-9)
+    for index in relaxed.scope.members:
+        mine = np.flatnonzero(columns.is_segment & (columns.owner == index))
+        free = mine[room[mine]]
+        best[index] = found.reduced_gains[free if len(free) else mine[-1:]].max()
+    return best
+
+
+def _solved(problem: Problem, scope: Scope) -> Pass:
+    settings = Settings(time_limit_s=SEARCH_S, mixed_gap=SEARCH_GAP)
+    if problem.objective.goal == Goal.RATIO:
+        columns, found = _best_ratio(problem, scope, settings)
+    else:
+        columns = columns_of(problem, scope)
+        found = solve(columns.program, settings)
+    if found.status == "infeasible":
+        conflict = diagnose(columns.program, settings)
+        if conflict is not None:
+            raise InfeasibleError(conflict.limits, tuple(conflict.relaxation.items()))
+    if not np.isfinite(found.values).all():
+        raise InfeasibleError([found.status])
+    return Pass(scope, columns, found, _positions(problem, columns, found))
+
+
+def _best_ratio(problem: Problem, scope: Scope, settings: Settings) -> tuple[Columns, Solution]:
+    """Return the best ratio with as much invested as the limits allow, or what beats cash if nothing does.
+
+    A ratio does not know size, and the first dollars are diluted least: without this its best answer is a crumb.
+    """
+    columns = columns_of(problem, scope)
+    is_free = problem.limits.min_invested_share == 0.0
+    if is_free:
+        program = replace(columns.program, gain=columns.is_segment.astype(float), constant=0.0, risk=None)
+        most = solve(program, settings)
+        share = float(most.values[columns.is_segment].sum()) if np.isfinite(most.objective) else 0.0
+        floor = replace(problem.limits, min_invested_share=min(1.0, share * _ALMOST_ALL))
+        columns = columns_of(replace(problem, limits=floor), scope)
+    found = solve_ratio(columns.program, cash_return(problem), settings)
+    if found.status == "nothing_beats_cash" and is_free:
+        columns = columns_of(problem, scope)
+        found = replace(solve(columns.program, settings), status="nothing_beats_cash")
+    return columns, found
+
+
+def _positions(problem: Problem, columns: Columns, found: Solution) -> FloatArray:
+    shares = columns.positions(found.values, len(problem.candidates))
+    held = held_usd(problem) / problem.holdings.capital_usd
+    shares = np.where(shares < DUST_SHARE, 0.0, shares)
+    shares = np.where(np.abs(shares - held) < DUST_SHARE, held, shares)
+    return shares * problem.holdings.capital_usd
+
+
+def _finer(problem: Problem, step: Pass) -> Mapping[int, FloatArray] | None:
+    """Return finer breaks, None where all that matters is straight."""
+    tolerance = STRAIGHT_SHARE * problem.holdings.capital_usd / problem.years
+    may_enter, held = _may_enter(problem, step), held_usd(problem)
+    breaks: dict[int, FloatArray] = {}
+    is_finer = False
+    for index in step.scope.members:
+        now, amount = step.columns.breaks_usd[index], float(step.positions_usd[index])
+        if amount == 0.0 and not may_enter[index]:
+            # Its first dollars do not pay, and later ones pay less: no more than those need be looked at.
+            breaks[index] = now if step.columns.rises[index] else now[:2]
+            continue
+        cap = step.scope.caps_usd[index]
+        whole = now if now[-1] >= cap else joined(first_breaks(problem, index, cap), now)
+        breaks[index] = finer_breaks(problem.candidates[index], float(held[index]), whole, amount, tolerance)
+        is_finer |= len(breaks[index]) > len(now)
+    return breaks if is_finer else None
+
+
+def _may_enter(problem: Problem, step: Pass) -> BoolArray:
+    """Return which candidates' first dollar may pay although the first segment, as a whole, does not."""
+    n, objective, scenarios = len(problem.candidates), problem.objective, problem.scenarios
+    if objective.goal == Goal.RATIO:
+        return np.ones(n, dtype=bool)
+    growth = np.maximum(np.maximum(1.0 + scenarios.apy, SMALLEST_GROWTH) ** problem.years - 1.0, 0.0)
+    kept = np.maximum(1.0 + scenarios.price_return, 1.0)
+    most = scenarios.probability @ (kept * growth) + objective.risk_aversion * (kept * growth).max(axis=0)
+    held, found = held_usd(problem), np.zeros(n, dtype=bool)
+    for index in step.scope.members:
+        first = int(np.flatnonzero(step.columns.is_segment & (step.columns.owner == index))[0])
+        curve, before = problem.candidates[index].curve, float(held[index])
+        start, now = float(curve.rate(np.array([-before]))[0]), float(curve.rate(np.zeros(1))[0])
+        lift = start / now - step.columns.multiple[first] if now > 0 else 0.0
+        found[index] = step.found.reduced_gains[first] + most[index] * max(lift, 0.0) > 0.0
+    return found
+
+
+def _gas(problem: Problem, touched: BoolArray) -> float:
+    gas = np.array([candidate.cost.gas_usd for candidate in problem.candidates])
+    return min(float(gas[touched].sum()), problem.holdings.capital_usd)  # more gas than capital is no conflict
+
+
+def _surely_open(problem: Problem, relaxed: Pass) -> frozenset[int]:
+    """Return the positions that neither gas nor a least size can close: one decision less each.
+
+    What a column adds beyond the price of what it uses, times its amount, is a supergradient's bound: without the
+    column the optimum falls by at least that much. Where it is well above the gas, closing the position cannot pay.
+    """
+    if problem.limits.max_positions is not None:
+        return frozenset()
+    n, capital = len(problem.candidates), problem.holdings.capital_usd
+    columns, found = relaxed.columns, relaxed.found
+    full = columns.is_segment & (found.values > 0)
+    worth = np.maximum(found.reduced_gains, 0.0) * found.values * full
+    surplus = np.bincount(columns.owner, weights=worth, minlength=n) * capital
+    gas = np.array([candidate.cost.gas_usd for candidate in problem.candidates])
+    large = columns.positions(found.values, n) * capital >= np.maximum(2.0 * problem.limits.min_ticket_usd, 1.0)
+    return frozenset(int(index) for index in np.flatnonzero(large & (surplus >= SURE_GAS * gas)))
+
+
+def _contenders(problem: Problem, relaxed: Pass) -> tuple[int, ...]:
+    """Return who enters the mixed-integer pass: those chosen or held, then the others by how near they came."""
+    marginal = next_dollar(relaxed, len(problem.candidates))
+    chosen = (relaxed.positions_usd > 0) | (held_usd(problem) > 0)
+    first = [index for index in relaxed.scope.members if chosen[index]]
+    rest = sorted((index for index in relaxed.scope.members if not chosen[index]), key=lambda index: -marginal[index])
+    return tuple(sorted((*first, *rest[: max(0, MAX_EXACT - len(first))])))
+
+
+def _as_chosen(problem: Problem, choice: Pass) -> Scope:
+    """Return the scope in which what was chosen is settled and its gas put aside."""
+    inside = np.flatnonzero(choice.positions_usd).tolist()
+    gas = _gas(problem, choice.positions_usd != held_usd(problem))
+    kept = {index: choice.columns.breaks_usd[index] for index in inside}
+    scope = replace(choice.scope, members=tuple(inside), breaks_usd=kept, reserve_usd=gas)
+    return replace(scope, opened=choice.found.open)
+
+
+def _joint(choice: Pass, final: Pass, seconds: float) -> Pass:
+    """Return the final amounts with a certificate for them and for the choice."""
+    first, last = choice.found, final.found
+    certified = first.certified and last.certified
+    found = replace(
+        last,
+        status=last.status if certified or not last.certified else first.status,
+        solver=first.solver,
+        gap=max(first.gap, last.gap),
+        certified=certified,
+        seconds=seconds + last.seconds,
+    )
+    return replace(final, scope=replace(final.scope, members=choice.scope.members), found=found)
