@@ -30,7 +30,7 @@ from aegis_yield.portfolio.scope import (
     instant_share,
 )
 from aegis_yield.portfolio.segments import Segments, segments_of
-from aegis_yield.utils.typing import FloatArray, IntArray
+from aegis_yield.utils.typing import BoolArray, FloatArray, IntArray
 
 _HIGHEST_LEVEL: Final = 1.0 - 1e-6
 
@@ -56,11 +56,13 @@ class _Builder:
             # A sale's own bound never binds: the balance holds it, so that its price is the balance's.
             room = scope.caps_usd.get(int(held), 0.0) / self.capital
             self.rows += [(int(held), "buy", room), (int(held), "sell", 2.0 * float(self.held[held]))]
+        if not self.rows:  # everything is forbidden and nothing held: a column for nothing, as an engine needs one
+            self.rows.append((0, "none", 0.0))
         self.owner = np.array([owner for owner, _, _ in self.rows], dtype=int)
         self.kind = np.array([kind for _, kind, _ in self.rows])
         self.upper = np.array([length for _, _, length in self.rows])
-        self.is_segment = np.char.isnumeric(self.kind) if len(self.rows) else np.zeros(0, dtype=bool)
-        self.is_trade = np.isin(self.kind, ("buy", "sell")) if len(self.rows) else np.zeros(0, dtype=bool)
+        self.is_segment = np.char.isnumeric(self.kind)
+        self.is_trade = np.isin(self.kind, ("buy", "sell"))
 
     def _add(self, index: int) -> None:
         candidate = self.problem.candidates[index]
@@ -74,6 +76,12 @@ class _Builder:
 
     def _of(self, index: int) -> IntArray:
         return np.flatnonzero(self.is_segment & (self.owner == index))
+
+    def is_last(self) -> BoolArray:
+        """Whether a column would grow if a position might be larger than its largest."""
+        last: BoolArray = np.isin(self.kind, ("above", "buy"))
+        last[[self._of(index)[-1] for index in self.segments]] = True
+        return last
 
     def returns(self) -> FloatArray:
         """Scenario return of a dollar in each column, shape (s, m): principal moves, and the diluted rate on it."""
@@ -299,7 +307,7 @@ def columns_of(problem: Problem, scope: Scope) -> Columns:
     multiple = np.zeros(len(build.owner))
     multiple[build.is_segment] = np.concatenate([np.zeros(0), *(cut.multiple for cut in build.segments.values())])
     rises = {index: bool(cut.rises.any()) for index, cut in build.segments.items()}
-    return Columns(program, build.owner, build.is_segment, multiple, build.breaks_usd, rises)
+    return Columns(program, build.owner, build.is_segment, build.is_last(), multiple, build.breaks_usd, rises)
 
 
 def _risk(problem: Problem, returns: FloatArray, net: FloatArray) -> Risk | None:

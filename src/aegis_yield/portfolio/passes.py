@@ -16,7 +16,8 @@ import numpy as np
 
 from aegis_yield.domain.errors import InfeasibleError
 from aegis_yield.portfolio.columns import columns_of
-from aegis_yield.portfolio.engine import Settings, Solution, diagnose, solve, solve_ratio
+from aegis_yield.portfolio.contradiction import contradiction
+from aegis_yield.portfolio.engine import Settings, Solution, solve, solve_ratio
 from aegis_yield.portfolio.outcome import held_usd
 from aegis_yield.portfolio.problem import Goal, Problem
 from aegis_yield.portfolio.scope import SMALLEST_GROWTH, Columns, Scope, cash_return, first_breaks
@@ -33,7 +34,7 @@ SURE_GAS: Final = 2.0
 """A position worth so many times its gas, beyond what its capital would earn elsewhere, is not questioned again."""
 
 SEARCH_S: Final = 3.0
-SEARCH_GAP: Final = 1e-5
+SEARCH_GAP: Final = 5e-7
 """Of the mixed-integer pass: it may end so near to the best, or after so long, and says how near it is proven to be."""
 
 STRAIGHT_SHARE: Final = 1e-8
@@ -174,9 +175,9 @@ def _solved(problem: Problem, scope: Scope) -> Pass:
         columns = columns_of(problem, scope)
         found = solve(columns.program, settings)
     if found.status == "infeasible":
-        conflict = diagnose(columns.program, settings)
+        conflict = contradiction(problem, scope, columns, settings)
         if conflict is not None:
-            raise InfeasibleError(conflict.limits, tuple(conflict.relaxation.items()))
+            raise conflict
     if not np.isfinite(found.values).all():
         raise InfeasibleError([found.status])
     return Pass(scope, columns, found, _positions(problem, columns, found))

@@ -32,6 +32,8 @@ class Columns:
         Candidate of each column.
     is_segment : ndarray of shape (m,)
         Whether it is part of a position (else a purchase or a sale).
+    is_last : ndarray of shape (m,)
+        Whether it would grow if a position might be larger than its largest.
     multiple : ndarray of shape (m,)
         Of a segment: its rate over the rate before one's own deposit; else 0.
     breaks_usd : mapping of int to ndarray
@@ -43,6 +45,7 @@ class Columns:
     program: Program
     owner: IntArray
     is_segment: BoolArray
+    is_last: BoolArray
     multiple: FloatArray
     breaks_usd: Mapping[int, FloatArray]
     rises: Mapping[int, bool]

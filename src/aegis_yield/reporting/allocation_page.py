@@ -15,6 +15,9 @@ from aegis_yield.reporting.forecast_page import SIMULATED_BANNER
 from aegis_yield.reporting.html import Page
 
 
+_LEAST_SHOWN = 1e-4
+
+
 def write_allocation_page(report: AllocationReport, path: Path) -> None:
     """Write an allocation as one HTML file.
 
@@ -52,7 +55,7 @@ def add_allocation(page: Page, report: AllocationReport) -> None:
                 percent(outcome.net_apy), f"{percent(outcome.net_apy_low)} … {percent(outcome.net_apy_high)}",
                 _usd(outcome.income_usd), percent(outcome.cvar), percent(outcome.loss_probability),
                 percent(-outcome.worst_loss),
-                "certified" if proof.certified else f"proven to {percent(proof.gap)} of the best",
+                "certified" if proof.certified else f"proven to {percent(max(proof.gap, _LEAST_SHOWN))} of the best",
             ]
         ],
         caption="After dilution by the deposit itself, expected losses, gas, fees and slippage.",

@@ -14,6 +14,9 @@ from aegis_yield.pipelines.risk import RiskReport
 from aegis_yield.portfolio.explain import LimitState, Trade, Verdict
 from aegis_yield.reporting.console import percent
 
+_LEAST_SHOWN: Final = 1e-4
+"""A gap below what two digits of a per cent show is shown as that."""
+
 MAX_OUT: Final = 12
 """So many candidates that stay out are listed; the rest are counted."""
 
@@ -61,7 +64,9 @@ def allocation_table(report: AllocationReport) -> Table:
     )
     proof = report.allocation.certificate
     bound = (
-        f"within {percent(proof.gap)} of the best" if math.isfinite(proof.gap) else "no distance from the best known"
+        f"within {percent(max(proof.gap, _LEAST_SHOWN))} of the best"
+        if math.isfinite(proof.gap)
+        else "no distance from the best known"
     )
     proven = "certified" if proof.certified else f"not certified: {bound}"
     lines.append(f"{proven} ({proof.solver}, {proof.seconds:.2f} s)")
