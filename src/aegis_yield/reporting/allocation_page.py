@@ -14,7 +14,6 @@ from aegis_yield.reporting.console import percent
 from aegis_yield.reporting.forecast_page import SIMULATED_BANNER
 from aegis_yield.reporting.html import Page
 
-
 _LEAST_SHOWN = 1e-4
 
 
