@@ -86,7 +86,7 @@ def test_pits_lie_between_0_and_1_and_differ(forecaster: Forecaster) -> None:
     assert np.ptp(known) > 0.5
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(back=st.integers(0, 150), seed=st.integers(0, 2**16))
 def test_later_rows_change_no_pit(forecaster: Forecaster, back: int, seed: int) -> None:
     day = LAST - dt.timedelta(days=back)

@@ -74,7 +74,8 @@ def test_every_category_has_costs(category: str) -> None:
 def test_a_strategy_of_ones_own_goes_before_its_category(tmp_path: Path) -> None:
     own = f'{OWN}\n[strategy."{AAVE}"]\ngas = 100_000\nslippage = 0.003\n'
     habits = load_habits(prices([10.0], [1000.0]), edited(tmp_path, "allocation.toml", (OWN, own)))
-    assert habits.cost(AAVE, "lending", "Ethereum") == TradeCost(pytest.approx(1.0), 0.003, 0.003)
+    assert habits.cost(AAVE, "lending", "Ethereum") == TradeCost(100_000 * habits.usd_per_gas, 0.003, 0.003)
+    assert habits.usd_per_gas == pytest.approx(10e-9 * 1000.0)
     assert habits.cost("x", "lending", "Ethereum").gas_usd == pytest.approx(2.3)
     assert (habits.days_to_leave(AAVE, "lending"), habits.days_to_leave("x", "lending")) == (0.0, 0.0)
     assert (habits.days_to_leave(SUSDE, "delta_neutral"), habits.days_to_leave("x", "delta_neutral")) == (7.0, 1.0)
@@ -102,6 +103,12 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         "exit_day = 7.0",
         "received 'exit_day', allowed is gas, slippage, exit_days",
     ),
+    "slippage in percent": (
+        "amm_lp = 0.0010",
+        "amm_lp = 1",
+        "slippage.amm_lp: received 1, allowed is a number, at least 0 and below 1",
+    ),
+    "own slippage in percent": ("exit_days = 7.0", "slippage = 5.0", f"strategy.{SUSDE}.slippage: received 5.0"),
     "a negative time": ("exit_days = 7.0", "exit_days = -7.0", f"strategy.{SUSDE}.exit_days: received -7.0"),
 }
 

@@ -213,16 +213,64 @@ def objectives_of(problem: Problem, positions: FloatArray) -> FloatArray:
 
 
 def grid(problem: Problem, steps: int, low: FloatArray | None = None, high: FloatArray | None = None) -> FloatArray:
-    """Return the affordable points of a grid between two corners (default: nothing and everything), shape (g, n)."""
-    capital, n = problem.holdings.capital_usd, len(problem.candidates)
-    low = np.zeros(n) if low is None else low
-    high = np.full(n, capital) if high is None else high
-    axes = [np.linspace(a, b, steps + 1) for a, b in zip(low, high, strict=True)]
+    """Return the affordable points of a grid between two corners (default: nothing and everything), shape (g, n).
+
+    Nothing, what is held and the most that a curve takes are points of each axis wherever they lie between the corners.
+    """
+    capital, n, held = problem.holdings.capital_usd, len(problem.candidates), held_of(problem)
+    room = np.minimum(np.array([one.curve.capacity_usd for one in problem.candidates]) + held, capital)
+    low = np.zeros(n) if low is None else np.clip(low, 0.0, room)
+    high = room if high is None else np.clip(high, 0.0, room)
+    axes = []
+    for a, b, before in zip(low, high, held, strict=True):
+        marks = [mark for mark in (0.0, before) if a <= mark <= b]
+        axes.append(np.union1d(np.linspace(a, b, steps + 1), marks))
     points = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
-    room = np.array([one.curve.capacity_usd for one in problem.candidates]) + held_of(problem)
-    fits = (points.sum(axis=1) + costs_of(problem, points) <= capital * (1 + 1e-12)) & (points <= room + 1e-6).all(1)
-    return points[fits]
+    return points[points.sum(axis=1) + costs_of(problem, points) <= capital * (1 + 1e-12)]
+
+
+def best_by_grid(problem: Problem, steps: int = 40, zooms: int = 3) -> tuple[FloatArray, float]:
+    """Return the best positions, shape (n,), and their objective: a grid over everything, then finer ones around it."""
+    points = grid(problem, steps)
+    values = objectives_of(problem, points)
+    best, most = points[values.argmax()], float(values.max())
+    width = problem.holdings.capital_usd / steps
+    for _ in range(zooms):
+        points = grid(problem, 20, best - width, best + width)
+        values = objectives_of(problem, points)
+        if values.max() > most:
+            best, most = points[values.argmax()], float(values.max())
+        width /= 5.0
+    return best, most
 
 
 def held_of(problem: Problem) -> FloatArray:
     return np.array([problem.holdings.positions_usd.get(one.strategy_id, 0.0) for one in problem.candidates])
+
+
+def draw_limits(seed: int, problem: Problem) -> Limits:
+    """Draw a few limits of every kind that a problem's capital may just keep to, or not."""
+    rng = np.random.default_rng([9, seed])
+    names = [one.strategy_id for one in problem.candidates]
+    kinds = ["protocol", "chain", "category", "issuer"]
+    some: dict[str, object] = {
+        "max_share": float(rng.uniform(0.25, 0.9)),
+        "max_group_share": {str(kind): float(rng.uniform(0.2, 0.8)) for kind in rng.choice(kinds, 2, replace=False)},
+        "strategy_share": {names[0]: float(rng.uniform(0.05, 0.5))},
+        "min_tvl_usd": 7e5,
+        "max_tvl_share": float(rng.uniform(0.05, 0.3)),
+        "min_invested_share": float(rng.uniform(0.1, 0.5)),
+        "min_instant_share": float(rng.uniform(0.3, 0.9)),
+        "max_exit_days": float(rng.uniform(0.3, 3.0)),
+        "min_ticket_usd": float(rng.uniform(0.02, 0.15)) * problem.holdings.capital_usd,
+        "max_positions": int(rng.integers(1, max(2, len(names) - 1))),
+        "max_cvar": float(rng.uniform(0.001, 0.02)),
+        "max_drawdown": float(rng.uniform(0.002, 0.01)),
+        "max_loss_probability": float(rng.uniform(0.0005, 0.01)),
+        "max_turnover": float(rng.uniform(0.3, 1.0)),
+        "only": tuple(names[:-1]),
+        "never": (names[1],),
+    }
+    chosen = rng.choice(len(some), size=int(rng.integers(3, 7)), replace=False)
+    free: dict[str, object] = {"max_share": 1.0, "max_tvl_share": 1.0}
+    return Limits(**{**free, **{name: some[name] for k, name in enumerate(some) if k in chosen}})  # type: ignore[arg-type]

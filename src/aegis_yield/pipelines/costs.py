@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -105,7 +106,8 @@ def _table(path: Path, name: str, value: Any) -> dict[str, Any]:
 
 
 def _by_category(path: Path, name: str, table: Mapping[str, Any]) -> dict[str, float]:
-    return {category: _number(path, f"{name}.{category}", table.get(category)) for category in CATEGORIES}
+    below = _below(name)
+    return {category: _number(path, f"{name}.{category}", table.get(category), below) for category in CATEGORIES}
 
 
 def _by_strategy(path: Path, tables: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -117,12 +119,17 @@ def _own(path: Path, place: str, value: Any) -> dict[str, float]:
     for name in table:
         if name not in _TABLES:
             raise DataError(f"{path}: {place}: received {name!r}, allowed is {', '.join(_TABLES)}")
-    return {name: _number(path, f"{place}.{name}", number) for name, number in table.items()}
+    return {name: _number(path, f"{place}.{name}", number, _below(name)) for name, number in table.items()}
 
 
-def _number(path: Path, name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
-        raise DataError(f"{path}: {name}: received {value!r}, allowed is a number, at least 0")
+def _below(name: str) -> float:
+    return 1.0 if name == "slippage" else math.inf  # a share of the amount
+
+
+def _number(path: Path, name: str, value: Any, below: float = math.inf) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < below:
+        most = "" if math.isinf(below) else f" and below {below:g}"
+        raise DataError(f"{path}: {name}: received {value!r}, allowed is a number, at least 0{most}")
     return float(value)
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from aegis_yield.domain.errors import RequestError
 from aegis_yield.portfolio.outcome import Outcome, outcome_of
-from aegis_yield.portfolio.passes import DUST_SHARE, decided, needs_decision, next_dollar, refined
+from aegis_yield.portfolio.passes import DUST_SHARE, decided, needs_decision, next_dollars, refined, unit_of_prices
 from aegis_yield.portfolio.problem import Candidate, Problem
-from aegis_yield.portfolio.scope import CAPITAL, Scope
+from aegis_yield.portfolio.scope import CAPITAL, Scope, cash_return, weight_of_certain
 from aegis_yield.utils.typing import FloatArray
 
 
@@ -62,10 +62,16 @@ class Allocation:
     caps_usd : mapping of int to float
         Largest position that each considered candidate was allowed.
     shadow_prices : mapping of str to float
-        By limit: dollars of the objective that one more dollar of the limit's bound would bring, over the horizon.
+        By limit: dollars of the objective that one more dollar of the limit's bound would bring, over the horizon;
+        negative for a lower bound. For a ratio, dollars of income after risk at the ratio's own price.
     marginal : ndarray of shape (n,)
         Of each candidate: what its next dollar would add to the objective over the horizon, after costs, less the
-        price of the limits that it uses; NaN where it was not considered.
+        price of capital and of the limits that it uses; of one at its cap what more room would; NaN where it was not
+        considered. Gas, least sizes and the number of positions are left out.
+    charges : mapping of int to mapping
+        By candidate and linear limit: what that next dollar pays for it.
+    wanted_usd : ndarray of shape (n,)
+        What each would get if gas, least sizes and the number of positions did not matter.
     certificate : Certificate
         How far to trust it.
     """
@@ -77,6 +83,8 @@ class Allocation:
     caps_usd: Mapping[int, float]
     shadow_prices: Mapping[str, float]
     marginal: FloatArray
+    charges: Mapping[int, Mapping[str, float]]
+    wanted_usd: FloatArray
     certificate: Certificate
 
     @property
@@ -116,10 +124,21 @@ def allocate(problem: Problem) -> Allocation:
     certificate = Certificate(
         found.status, found.solver, found.primal_residual, found.gap, found.certified, seconds, n_exact
     )
-    prices = {name: float(price) for name, price in found.shadow_prices.items()}
-    outcome = outcome_of(problem, final.positions_usd)
-    marginal = next_dollar(relaxed, len(problem.candidates))
-    return Allocation(problem, final.positions_usd, outcome, excluded, caps, prices, marginal, certificate)
+    unit = unit_of_prices(problem, final)
+    prices = {name: unit * float(price) for name, price in found.shadow_prices.items()}
+    marginal, charges = next_dollars(problem, relaxed)
+    return Allocation(
+        problem=problem,
+        positions_usd=final.positions_usd,
+        outcome=outcome_of(problem, final.positions_usd),
+        excluded=excluded,
+        caps_usd=caps,
+        shadow_prices=prices,
+        marginal=marginal,
+        charges=charges,
+        wanted_usd=relaxed.positions_usd,
+        certificate=certificate,
+    )
 
 
 def _eligible(problem: Problem) -> tuple[dict[int, str], dict[int, float]]:
@@ -127,16 +146,14 @@ def _eligible(problem: Problem) -> tuple[dict[int, str], dict[int, float]]:
     excluded: dict[int, str] = {}
     caps: dict[int, float] = {}
     for index, candidate in enumerate(problem.candidates):
-        reason = _refusal(problem, candidate)
-        cap = 0.0 if reason else _cap(problem, candidate)
-        if not reason and cap <= DUST_SHARE * problem.holdings.capital_usd:
-            reason = "has no room for a further deposit"
+        cap = _cap(problem, candidate)
+        reason = _refusal(problem, candidate) or _no_room(problem, cap)
         if reason:
             excluded[index] = reason
         else:
             caps[index] = cap
     if not caps and problem.limits.min_invested_share > 0.0:
-        raise RequestError("limits", problem.limits.min_invested_share, "limits under which some strategy is left")
+        raise RequestError("min_invested_share", problem.limits.min_invested_share, "0 where no strategy may be used")
     return excluded, caps
 
 
@@ -150,6 +167,16 @@ def _refusal(problem: Problem, candidate: Candidate) -> str:
         return f"its size is unknown, at least {limits.min_tvl_usd:,.0f} USD is asked for"
     if candidate.tvl_usd is not None and candidate.tvl_usd < limits.min_tvl_usd:
         return f"holds {candidate.tvl_usd:,.0f} USD, at least {limits.min_tvl_usd:,.0f} is asked for"
+    return ""
+
+
+def _no_room(problem: Problem, cap_usd: float) -> str:
+    """Return why nothing may be put there, although the strategy is not refused."""
+    ticket = problem.limits.min_ticket_usd
+    if cap_usd <= DUST_SHARE * problem.holdings.capital_usd:
+        return "has no room: what the limits and the pool leave is nothing"
+    if cap_usd < ticket:
+        return f"has room for {cap_usd:,.0f} USD, a position must be at least {ticket:,.0f}"
     return ""
 
 
@@ -167,5 +194,10 @@ def _cap(problem: Problem, candidate: Candidate) -> float:
 
 
 def cutoff(allocation: Allocation) -> float:
-    """Return the cut-off: what one more dollar of capital would add to the objective over the horizon."""
-    return allocation.shadow_prices.get(CAPITAL, 0.0)
+    """Return the cut-off: what one more dollar of capital would add to the objective over the horizon.
+
+    Limits that are shares of capital stay where they are in dollars. At the least it earns what cash does.
+    """
+    problem = allocation.problem
+    idle = cash_return(problem) * weight_of_certain(problem.objective)
+    return allocation.shadow_prices.get(CAPITAL, 0.0) + idle

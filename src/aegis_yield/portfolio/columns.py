@@ -28,6 +28,7 @@ from aegis_yield.portfolio.scope import (
     cash_return,
     first_breaks,
     instant_share,
+    weight_of_certain,
 )
 from aegis_yield.portfolio.segments import Segments, segments_of
 from aegis_yield.utils.typing import BoolArray, FloatArray, IntArray
@@ -223,8 +224,7 @@ class _Builder:
 
     def switches(self) -> tuple[list[Switch], list[Count]]:
         """Gas of what is touched, least sizes and the number of positions."""
-        limits, objective = self.problem.limits, self.problem.objective
-        weight = 1.0 + (objective.risk_aversion if objective.goal in (Goal.MEAN_CVAR, Goal.ROBUST) else 0.0)
+        limits, weight = self.problem.limits, weight_of_certain(self.problem.objective)
         found, counted = [], []
         ticket = limits.min_ticket_usd / self.capital
         for index in self.scope.members:

@@ -1,11 +1,12 @@
 """Limits that cannot all be met, in the words of whoever set them.
 
-The engine names rows of a program. Some of them are no limits but sums and balances, which nobody can relax: they always
-hold here, and the smallest conflict and the least relaxation are sought among the limits that were asked for.
+The engine names rows of a program. Some of them are no limits but sums and balances, which nobody can relax: they
+always hold here, and the smallest conflict and the least relaxation are sought among the limits that were asked for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -43,20 +44,27 @@ def contradiction(problem: Problem, scope: Scope, columns: Columns, settings: Se
     Returns
     -------
     InfeasibleError or None
-        Its limits are fields of ``Limits`` (with the group or strategy they speak of), ``capital``, or ``capacity`` where
-        largest positions of several origins conflict with the rest. Each amount of its relaxation is in the limit's own
-        unit.
+        Its limits are fields of ``Limits`` (with the group or strategy they speak of), ``capital``, or ``capacity``
+        where largest positions of several origins conflict with the rest. Each amount of its relaxation is in the
+        limit's own unit.
     """
     conflict = diagnose(columns.program, settings)
     if conflict is None:
         return None
-    words = list(dict.fromkeys(word for word in map(_word, conflict.limits) if word))
+    words = _words(conflict.limits)
+    if feasible(_with_only(columns, words), settings):  # a largest position is part of a row that the engine spared
+        words = _words([*columns.program.limit_names, *(x.name for x in columns.program.switches)])
+        words += [*(x.name for x in columns.program.counts), CAPACITY]
     for word in tuple(words):
         others = [other for other in words if other != word]
         if not feasible(_with_only(columns, others), settings):
             words = others
     shown = [_origin(problem, scope) if word == CAPACITY else word for word in words]
     return InfeasibleError(shown, tuple(_relaxation(columns.program, settings).items()))
+
+
+def _words(names: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(word for word in map(_word, names) if word))
 
 
 def _word(name: str) -> str:
@@ -88,9 +96,8 @@ def _relaxation(program: Program, settings: Settings) -> dict[str, float]:
     """Return the least relaxation, relative to their bounds, of limits that can be relaxed."""
     elastic, m = Elastic.of(program), program.n_columns
     fixed = [not _word(name) or _word(name) in (*_STANDING, TICKET) for name in elastic.names]
-    upper = elastic.program.upper.copy()
-    upper[m : 2 * m] = 0.0
-    upper[2 * m :] = np.where(fixed, 0.0, upper[2 * m :])
+    most = np.where(fixed, 0.0, WIDE * elastic.capital)
+    upper = np.concatenate([program.upper, np.zeros(m), most])
     found = solve(replace(elastic.program, upper=upper), settings)
     given: dict[str, float] = {}
     if np.isfinite(found.objective):

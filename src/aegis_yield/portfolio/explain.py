@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,8 @@ BINDING: Final = 1e-6
 """Of capital: a limit with less slack binds."""
 
 _DAYS_A_YEAR: Final = 365.0
+_NO_PRICE: Final = 1e-9
+_RISK_BUDGETS: Final = ("max_cvar", "max_loss_probability", "max_drawdown")
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class Verdict:
     apy, apy_after : float
         Forecast, and what is left of it with one's own deposit in the pool.
     marginal_apy : float
-        What its next dollar would add a year, after dilution, expected losses, risk and costs, over the cut-off;
-        NaN if it was not considered.
+        What its next dollar would add a year, after dilution, expected losses, risk, costs and the price of limits,
+        over the cut-off; at its cap what more room would add; NaN if it was not considered.
     why : str
         In words.
     """
@@ -61,11 +64,14 @@ class LimitState:
     name : str
         As it was set.
     used, allowed : float
-        Shares of capital (days for ``max_exit_days``).
+        Shares of capital (days for ``max_exit_days``, a probability for ``max_loss_probability``). Where a least share
+        is asked for (invested, withdrawable at once), of the rest: so much may not be.
     price : float
-        What a year's income would gain from a bound wider by one dollar of capital; 0 where it does not bind.
+        What a year's objective would gain from a bound wider by one dollar of capital (``max_exit_days``: by a day of
+        all capital; ``max_loss_probability``: from a dollar more that does not yet count as a significant loss);
+        0 where it does not bind.
     binds : bool
-        Whether there is no slack.
+        Whether there is no slack, or a price.
     """
 
     name: str
@@ -101,7 +107,7 @@ def verdicts(allocation: Allocation) -> list[Verdict]:
     """Return every candidate's place, the largest positions first."""
     problem = allocation.problem
     after = effective_rate(diluted_rates(problem, allocation.positions_usd), problem.scenarios.horizon_days)
-    held = held_usd(problem)
+    held, states = held_usd(problem), limit_states(allocation)
     found = []
     for index, candidate in enumerate(problem.candidates):
         amount = float(allocation.positions_usd[index])
@@ -114,7 +120,7 @@ def verdicts(allocation: Allocation) -> list[Verdict]:
                 apy=candidate.apy,
                 apy_after=float(after[index]),
                 marginal_apy=float(allocation.marginal[index]) / problem.years,
-                why=_why(allocation, index),
+                why=_why(allocation, index, states),
             )
         )
     return sorted(found, key=lambda verdict: (-verdict.amount_usd, -_or_lowest(verdict.marginal_apy)))
@@ -124,34 +130,64 @@ def _or_lowest(value: float) -> float:
     return -np.inf if np.isnan(value) else value
 
 
-def _why(allocation: Allocation, index: int) -> str:
-    problem, amount = allocation.problem, float(allocation.positions_usd[index])
+def _why(allocation: Allocation, index: int, states: list[LimitState]) -> str:
+    amount = float(allocation.positions_usd[index])
     if index in allocation.excluded:
         return allocation.excluded[index]
     if amount > 0.0:
-        return _why_no_more(allocation, index, amount)
-    short = -float(allocation.marginal[index]) / problem.years
-    if problem.objective.goal == Goal.RATIO and short > 0.0:
+        return _why_no_more(allocation, index, states)
+    if allocation.wanted_usd[index] > 0.0:
+        return _why_closed(allocation, index)
+    short = -float(allocation.marginal[index])
+    charges = {name: charge for name, charge in allocation.charges[index].items() if name != CAPITAL}
+    if 0.0 < short < sum(charges.values()):
+        return f"would pay, but others use {_named(charges)} better"
+    if short > 0.0 and allocation.problem.objective.goal == Goal.RATIO:
         return "would lower the ratio of income to risk"
-    if not np.isnan(short) and short > 0.0:
-        return f"its first dollar falls {100 * short:.2f} % a year short of the cut-off, after risk and costs"
-    gas = problem.candidates[index].cost.gas_usd
-    if gas > 0.0:
-        return f"what it would add over the horizon does not pay for {gas:,.2f} USD of gas"
+    if short > 0.0:
+        budgets = [state.name for state in states if state.price > 0 and state.name in _RISK_BUDGETS]
+        of_budgets = f" (and {' and '.join(budgets)})" if budgets else ""
+        a_year = 100 * short / allocation.problem.years
+        return f"its first dollar falls {a_year:.2f} % a year short of the cut-off, after risk{of_budgets} and costs"
     return "another at the cut-off was as good"
 
 
-def _why_no_more(allocation: Allocation, index: int, amount: float) -> str:
-    problem = allocation.problem
+def _named(charges: Mapping[str, float]) -> str:
+    """Return the limits in words, the dearest first."""
+    dearest = sorted(charges, key=lambda name: -charges[name])
+    return " and ".join("the limit on " + name.removeprefix("max_").replace("_share of ", " ") for name in dearest)
+
+
+def _why_closed(allocation: Allocation, index: int) -> str:
+    """Say what stands against a position that would pay if it cost no gas and could be of any size."""
+    problem, wanted = allocation.problem, float(allocation.wanted_usd[index])
+    limits, gas = problem.limits, problem.candidates[index].cost.gas_usd
+    reasons = []
+    if gas > 0.0:
+        reasons.append(f"does not pay for {gas:,.2f} USD of gas")
+    if wanted < limits.min_ticket_usd:
+        reasons.append(f"is not worth a position of at least {limits.min_ticket_usd:,.0f} USD")
+    if limits.max_positions is not None and int((allocation.positions_usd > 0).sum()) >= limits.max_positions:
+        reasons.append(f"is less than what the {limits.max_positions} allowed positions bring")
+    return f"what it would add over the horizon {' or '.join(reasons)}" if reasons else "others fit better together"
+
+
+def _why_no_more(allocation: Allocation, index: int, states: list[LimitState]) -> str:
+    problem, amount = allocation.problem, float(allocation.positions_usd[index])
     capital, name = problem.holdings.capital_usd, problem.candidates[index].strategy_id
     if amount >= allocation.caps_usd[index] - BINDING * capital:
         return f"at its cap: {_cap_words(problem, index, allocation.caps_usd[index])}"
-    for state in limit_states(allocation):
+    for state in states:
         kind, _, group = state.name.removeprefix("max_").partition("_share of ")
         if state.binds and group and problem.candidates[index].groups.get(kind) == group:
             return f"up to the limit on {kind} {group}"
     if amount == problem.holdings.positions_usd.get(name, 0.0):
         return "kept: changing it would cost more than it brings"
+    charges = {
+        name: x for name, x in allocation.charges[index].items() if name in ("max_exit_days", "min_instant_share")
+    }
+    if charges:
+        return f"as much as {_named(charges)} leaves it"
     if allocation.cash_usd > BINDING * capital:
         return "as much as pays for its risk: more would lower its own rate or weigh on the tail"
     return "up to the point where its next dollar earns what it would elsewhere"
@@ -169,7 +205,7 @@ def _cap_words(problem: Problem, index: int, cap: float) -> str:
 
 
 def limit_states(allocation: Allocation) -> list[LimitState]:
-    """Return every limit on the whole portfolio, binding ones first."""
+    """Return every limit on the whole portfolio but the number of positions, binding ones first."""
     problem, shares = allocation.problem, allocation.positions_usd / allocation.problem.holdings.capital_usd
     limits, rows = problem.limits, list[tuple[str, float, float]]()
     rows.append((CAPITAL, 1.0 - allocation.cash_usd / problem.holdings.capital_usd, 1.0))
@@ -187,6 +223,8 @@ def limit_states(allocation: Allocation) -> list[LimitState]:
 def _whole_rows(problem: Problem, shares: FloatArray, allocation: Allocation) -> list[tuple[str, float, float]]:
     limits, capital = problem.limits, problem.holdings.capital_usd
     rows = []
+    if limits.min_invested_share > 0.0:
+        rows.append(("min_invested_share", 1.0 - float(shares.sum()), 1.0 - limits.min_invested_share))
     if limits.min_instant_share > 0.0:
         slow = [max(0.0, x - instant_share(c, capital)) for c, x in zip(problem.candidates, shares, strict=True)]
         rows.append(("min_instant_share", float(sum(slow)), 1.0 - limits.min_instant_share))
@@ -217,8 +255,9 @@ def _drawdown(allocation: Allocation) -> float:
 
 
 def _state(allocation: Allocation, name: str, used: float, allowed: float) -> LimitState:
-    price = allocation.shadow_prices.get(name, 0.0) / allocation.problem.years
-    return LimitState(name, used, allowed, price, binds=used >= allowed - BINDING)
+    price = abs(allocation.shadow_prices.get(name, 0.0)) / allocation.problem.years
+    price = price if price > _NO_PRICE else 0.0
+    return LimitState(name, used, allowed, price, binds=used >= allowed - BINDING or price > 0.0)
 
 
 def trades(allocation: Allocation) -> list[Trade]:

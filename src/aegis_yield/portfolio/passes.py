@@ -43,6 +43,7 @@ STRAIGHT_SHARE: Final = 1e-8
 MAX_PASSES: Final = 6
 _MAX_TRIES: Final = 4
 _ALMOST_ALL: Final = 0.999
+_NO_PRICE: Final = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,19 +153,44 @@ def needs_decision(problem: Problem, relaxed: Pass) -> bool:
     return bool(too_small or too_many or _gas(problem, positions != held_usd(problem)) > 0.0)
 
 
-def next_dollar(relaxed: Pass, n: int) -> FloatArray:
-    """Return what the next dollar of each of n candidates would add, shape (n,); NaN where it is out of scope.
+def next_dollars(problem: Problem, relaxed: Pass) -> tuple[FloatArray, dict[int, dict[str, float]]]:
+    """Return what the next dollar of each candidate would add, and what it would be charged for limits.
 
-    The best of its segments that are not yet full; of a position at its cap what the last one adds.
+    Parameters
+    ----------
+    problem : Problem
+        What is to be decided.
+    relaxed : Pass
+        An answer with its prices.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Per dollar over the horizon, less the price of capital and limits: of the best segment that is not yet full, of
+        a position at its cap of the last one; NaN where a candidate is out of scope.
+    dict of int to dict
+        By candidate and linear limit: the price that this dollar pays for it.
     """
-    best = np.full(n, np.nan)
-    columns, found = relaxed.columns, relaxed.found
+    best, charges = np.full(len(problem.candidates), np.nan), {}
+    columns, found, unit = relaxed.columns, relaxed.found, unit_of_prices(problem, relaxed)
     room = found.values < columns.program.upper * (1.0 - 1e-9)
+    priced = [limit for limit in columns.program.limits if abs(found.shadow_prices[limit.name]) > _NO_PRICE]
     for index in relaxed.scope.members:
         mine = np.flatnonzero(columns.is_segment & (columns.owner == index))
         free = mine[room[mine]]
-        best[index] = found.reduced_gains[free if len(free) else mine[-1:]].max()
-    return best
+        chosen = int(free[found.reduced_gains[free].argmax()]) if len(free) else int(mine[-1])
+        best[index] = found.reduced_gains[chosen] * unit
+        paid = {x.name: unit * found.shadow_prices[x.name] * float(x.coefficients[chosen]) for x in priced}
+        charges[index] = {name: charge for name, charge in paid.items() if charge > 0.0}
+    return best, charges
+
+
+def unit_of_prices(problem: Problem, step: Pass) -> float:
+    """Return what the engine's prices are multiplied by to be dollars per dollar: a ratio's are per its risk."""
+    risk = step.columns.program.risk
+    if problem.objective.goal != Goal.RATIO or risk is None or step.found.status in ("nothing_beats_cash", "riskless"):
+        return 1.0
+    return float(risk.of(step.found.values))
 
 
 def _solved(problem: Problem, scope: Scope) -> Pass:
@@ -273,7 +299,7 @@ def _surely_open(problem: Problem, relaxed: Pass) -> frozenset[int]:
 
 def _contenders(problem: Problem, relaxed: Pass) -> tuple[int, ...]:
     """Return who enters the mixed-integer pass: those chosen or held, then the others by how near they came."""
-    marginal = next_dollar(relaxed, len(problem.candidates))
+    marginal, _ = next_dollars(problem, relaxed)
     chosen = (relaxed.positions_usd > 0) | (held_usd(problem) > 0)
     first = [index for index in relaxed.scope.members if chosen[index]]
     rest = sorted((index for index in relaxed.scope.members if not chosen[index]), key=lambda index: -marginal[index])

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
+import numpy as np
+
 from aegis_yield.domain.errors import RequestError
 from aegis_yield.portfolio.impact import RateCurve
 from aegis_yield.risk.scenarios_value import Scenarios
@@ -38,6 +40,13 @@ class TradeCost:
     gas_usd: float = 0.0
     entry: float = 0.0
     exit: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.gas_usd < math.inf:
+            raise RequestError("gas_usd", self.gas_usd, "an amount, at least 0")
+        for name in ("entry", "exit"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise RequestError(name, getattr(self, name), "a share of the amount moved, from 0 to below 1")
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,16 @@ class Candidate:
     instant_usd: float | None = None
     exit_days: float = 0.0
     cost: TradeCost = TradeCost()
+
+    def __post_init__(self) -> None:
+        if not -1.0 < self.apy < math.inf:
+            raise RequestError(f"apy of {self.strategy_id}", self.apy, "a finite fraction a year above -1")
+        if not math.isfinite(self.apy_low):
+            raise RequestError(f"apy_low of {self.strategy_id}", self.apy_low, "a finite fraction a year")
+        for name in ("tvl_usd", "instant_usd", "exit_days"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value < math.inf:
+                raise RequestError(f"{name} of {self.strategy_id}", value, "a finite number, at least 0")
 
 
 @dataclass(frozen=True)
@@ -151,11 +170,13 @@ class Limits:
         for name in ("min_tvl_usd", "max_exit_days", "min_ticket_usd"):
             if not getattr(self, name) >= 0.0:  # also refuses NaN
                 raise RequestError(name, getattr(self, name), "a number, at least 0")
-        for name in ("max_cvar", "max_drawdown", "max_loss_probability", "max_turnover"):
+        for name in ("max_cvar", "max_drawdown", "max_turnover"):
             value = getattr(self, name)
             if value is not None and not 0.0 <= value <= 2.0:
                 raise RequestError(name, value, "a share of capital from 0 to 2")
-        if self.max_positions is not None and self.max_positions < 1:
+        if self.max_loss_probability is not None and not 0.0 <= self.max_loss_probability <= 1.0:
+            raise RequestError("max_loss_probability", self.max_loss_probability, "a probability from 0 to 1")
+        if self.max_positions is not None and not (self.max_positions >= 1 and self.max_positions % 1 == 0):
             raise RequestError("max_positions", self.max_positions, "a whole number above 0")
 
 
@@ -194,6 +215,8 @@ class Objective:
     no_trade_apy: float = 0.002
 
     def __post_init__(self) -> None:
+        if self.goal not in list(Goal):
+            raise RequestError("goal", self.goal, ", ".join(Goal))
         if not 0.0 <= self.risk_aversion < math.inf:
             raise RequestError("risk_aversion", self.risk_aversion, "a number, at least 0")
         if not 0.5 <= self.level < 1.0:
@@ -223,6 +246,7 @@ class Holdings:
 
 
 _MOST_USD: Final = 1e12
+_SUM_TOLERANCE: Final = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -239,6 +263,13 @@ class Paths:
 
     nav: FloatArray
     probability: FloatArray
+
+    def __post_init__(self) -> None:
+        if self.nav.ndim != 3 or len(self.nav) != len(self.probability) or not np.isfinite(self.nav).all():
+            raise RequestError("nav", self.nav.shape, "finite numbers of shape (paths, days + 1, candidates)")
+        total = float(np.sum(self.probability))
+        if (self.probability < 0).any() or not abs(total - 1.0) <= _SUM_TOLERANCE:
+            raise RequestError("probability", total, "numbers, at least 0, that sum to 1")
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,15 +305,19 @@ class Problem:
             raise RequestError("candidates", 0, "at least one strategy with a forecast")
         if names != self.scenarios.strategy_ids:
             raise RequestError("scenarios", self.scenarios.strategy_ids[:3], "the candidates in their order")
+        if len(set(names)) < len(names):
+            repeated = sorted({name for name in names if names.count(name) > 1})
+            raise RequestError("candidates", repeated[:5], "each strategy once")
+        if not self.scenarios.horizon_days > 0:
+            raise RequestError("horizon_days", self.scenarios.horizon_days, "a number of days above 0")
         named = {*self.holdings.positions_usd, *self.limits.only, *self.limits.never, *self.limits.strategy_share}
         unknown = sorted(named - set(names))
         if unknown:
             raise RequestError("strategies", unknown[:5], f"strategies of this problem, such as {', '.join(names[:5])}")
         if self.limits.max_drawdown is not None and self.paths is None:
             raise RequestError("max_drawdown", self.limits.max_drawdown, "a limit on drawdown only with paths of NAV")
-        for candidate in self.candidates:
-            if not math.isfinite(candidate.apy) or not math.isfinite(candidate.apy_low):
-                raise RequestError(f"apy of {candidate.strategy_id}", candidate.apy, "a finite fraction a year")
+        if self.paths is not None and self.paths.nav.shape[2] != len(names):
+            raise RequestError("paths", self.paths.nav.shape, f"a NAV of each of the {len(names)} candidates")
 
     @property
     def years(self) -> float:

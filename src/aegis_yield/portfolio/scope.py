@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from aegis_yield.portfolio.engine import Program
-from aegis_yield.portfolio.problem import Candidate, Problem
+from aegis_yield.portfolio.problem import Candidate, Goal, Objective, Problem
 from aegis_yield.portfolio.segments import coarse_breaks
 from aegis_yield.utils.typing import BoolArray, FloatArray, IntArray
 
@@ -105,6 +105,11 @@ def first_breaks(problem: Problem, index: int, cap_usd: float) -> FloatArray:
     held = problem.holdings.positions_usd.get(candidate.strategy_id, 0.0)
     marks = () if candidate.instant_usd is None else (candidate.instant_usd,)
     return coarse_breaks(candidate, held, cap_usd, marks)
+
+
+def weight_of_certain(objective: Objective) -> float:
+    """Return what a dollar that comes or goes in every scenario counts in an objective: it moves CVaR as well."""
+    return 1.0 + (objective.risk_aversion if objective.goal in (Goal.MEAN_CVAR, Goal.ROBUST) else 0.0)
 
 
 def cash_return(problem: Problem) -> float:
