@@ -25,6 +25,7 @@ from aegis_yield.pipelines.predict import Forecaster, Question
 from aegis_yield.pipelines.risk import outlook
 from aegis_yield.portfolio.allocate import allocate
 from aegis_yield.portfolio.problem import Holdings, Limits, Problem
+from aegis_yield.portfolio.prudence import tempered
 from aegis_yield.risk.scenarios import Draw
 
 LAST = market().last_date
@@ -121,7 +122,8 @@ def _at_once(known: float | None) -> float:
 
 
 def test_expected_income_is_that_of_the_scenarios_at_diluted_rates(calm: AllocationReport) -> None:
-    scenarios, income = calm.view.simulation.scenarios, 0.0
+    drawn = calm.view.simulation.scenarios
+    scenarios, income = tempered(drawn, np.array([one.candidate.apy for one in calm.made])), 0.0
     years = 30 / 365
     for column, one in enumerate(calm.made):
         amount = positions(calm).get(one.candidate.strategy_id, 0.0)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aegis_yield.portfolio.impact import (
-    AdaptiveCurve,
     FundingDepth,
     KinkedCurve,
     PriceTaker,
@@ -86,7 +85,7 @@ def _draw_candidate(rng: np.random.Generator, name: str, make: Make) -> Candidat
         "issuer": f"i{rng.integers(3)}",
     }
     cost = TradeCost(float(rng.uniform(0, 60)), *rng.uniform(0, 4e-4, 2).tolist()) if make.costs else TradeCost()
-    size = float(rng.uniform(5e5, 1e7))
+    size = float(rng.uniform(1.1e6, 1e7))  # no smaller than what is held
     return candidate(
         name,
         curve,
@@ -101,7 +100,7 @@ def _draw_candidate(rng: np.random.Generator, name: str, make: Make) -> Candidat
 
 
 def draw_scenarios(rng: np.random.Generator, candidates: Sequence[Candidate], make: Make) -> Scenarios:
-    """Draw ordinary scenarios around the forecasts, then the events: each candidate's, and one that hits half of all."""
+    """Draw ordinary scenarios around the forecasts, then events: one of each candidate, one that hits half of all."""
     n, s = len(candidates), make.scenarios
     forecast = np.array([one.apy for one in candidates])
     apy = forecast + 0.3 * forecast * rng.standard_normal((s, n)) + 0.005 * rng.standard_normal((s, 1))
@@ -199,7 +198,7 @@ def tails_of(losses: FloatArray, probability: FloatArray, level: float) -> Float
 
 
 def objectives_of(problem: Problem, positions: FloatArray) -> FloatArray:
-    """Return the objective in dollars for positions of shape (g, n), for the goals that are not ratios, shape (g,)."""
+    """Return the objective in dollars (a ratio's as a number) for positions of shape (g, n), shape (g,)."""
     goal, aversion = problem.objective.goal, problem.objective.risk_aversion
     profits, probability = profits_of(problem, positions), problem.scenarios.probability
     income = profits @ probability - penalty_of(problem, positions)
@@ -208,8 +207,81 @@ def objectives_of(problem: Problem, positions: FloatArray) -> FloatArray:
     if goal == Goal.MEAN_VARIANCE:
         spread = (profits - (profits @ probability)[:, None]) ** 2 @ probability
         return income - aversion * spread / problem.holdings.capital_usd
-    assert goal == Goal.MEAN_CVAR
+    if goal == Goal.RATIO:
+        assert problem.objective.risk_free_apy == 0.0
+        return income / tails_of(-profits, probability, problem.objective.level)
+    if goal == Goal.ROBUST:
+        income = income - pessimism_of(problem, positions)
     return income - aversion * tails_of(-profits, probability, problem.objective.level)
+
+
+def pessimism_of(problem: Problem, positions: FloatArray) -> FloatArray:
+    """Return what is earned less if each rate is at its interval's lower end, shape (g,): never more than is earned."""
+    years, total = problem.scenarios.horizon_days / 365.0, np.zeros(len(positions))
+    for index, one in enumerate(problem.candidates):
+        amount, now = positions[:, index], float(one.curve.rate(np.zeros(1))[0])
+        kept = one.curve.rate(amount - problem.holdings.positions_usd.get(one.strategy_id, 0.0)) / now
+        middle, low = ((1.0 + rate) ** years - 1.0 for rate in (one.apy, one.apy_low))
+        growth = np.maximum((1.0 + problem.scenarios.apy[:, index]) ** years - 1.0, 0.0)
+        still = (1.0 + problem.scenarios.price_return[:, index]) * (1.0 - problem.scenarios.loss[:, index])
+        most = float(problem.scenarios.probability @ (still * growth))
+        total += amount * (min(middle - max(low, 0.0), most) * kept - min(low, 0.0))
+    return total
+
+
+def excesses_of(problem: Problem, positions: FloatArray) -> dict[str, FloatArray]:
+    """Return by how much each limit is exceeded (shares of capital, days, counts), positions (g, n), values (g,)."""
+    limits, capital, held = problem.limits, problem.holdings.capital_usd, held_of(problem)
+    shares, ones = positions / capital, problem.candidates
+    excess = {"capital": shares.sum(1) + costs_of(problem, positions) / capital - 1.0}
+    for i, one in enumerate(ones):
+        forbidden = one.strategy_id in limits.never or bool(limits.only and one.strategy_id not in limits.only)
+        size = 0.0 if one.tvl_usd is None else one.tvl_usd
+        cap = limits.strategy_share.get(one.strategy_id, limits.max_share)
+        excess[f"share of {i}"] = shares[:, i] - (0.0 if forbidden or size < limits.min_tvl_usd else cap)
+        excess[f"room of {i}"] = shares[:, i] - (held[i] + one.curve.capacity_usd) / capital
+        if limits.max_tvl_share < 1.0 and one.tvl_usd is not None:
+            pool = one.tvl_usd - held[i] + positions[:, i]
+            excess[f"max_tvl_share of {i}"] = (positions[:, i] - limits.max_tvl_share * pool) / capital
+        tiny = (positions[:, i] > 0) & (positions[:, i] < limits.min_ticket_usd)
+        excess[f"min_ticket_usd of {i}"] = np.where(tiny, (limits.min_ticket_usd - positions[:, i]) / capital, -1.0)
+    for kind, most in limits.max_group_share.items():
+        for name in {one.groups[kind] for one in ones}:
+            members = [one.groups[kind] == name for one in ones]
+            excess[f"max_{kind}_share of {name}"] = shares[:, members].sum(1) - most
+    excess["min_invested_share"] = limits.min_invested_share - shares.sum(1)
+    at_once = [0.0 if one.exit_days > 0 else np.inf if one.instant_usd is None else one.instant_usd for one in ones]
+    slow = np.maximum(shares - np.array(at_once) / capital, 0.0).sum(1)
+    excess["min_instant_share"] = slow - (1.0 - limits.min_instant_share)
+    if np.isfinite(limits.max_exit_days):
+        excess["max_exit_days"] = shares @ np.array([one.exit_days for one in ones]) - limits.max_exit_days
+    if limits.max_positions is not None:
+        excess["max_positions"] = (positions > 0).sum(1) - float(limits.max_positions)
+    if limits.max_turnover is not None:
+        excess["max_turnover"] = np.abs(positions - held).sum(1) / capital - limits.max_turnover
+    return excess | _risk_excesses(problem, positions)
+
+
+def _risk_excesses(problem: Problem, positions: FloatArray) -> dict[str, FloatArray]:
+    limits, probability, capital = problem.limits, problem.scenarios.probability, problem.holdings.capital_usd
+    losses, excess = -profits_of(problem, positions) / capital, {}
+    if limits.max_cvar is not None:
+        excess["max_cvar"] = tails_of(losses, probability, problem.objective.level) - limits.max_cvar
+    if limits.max_loss_probability is not None:
+        excess["max_loss_probability"] = (losses > 0.01 + 1e-9) @ probability - limits.max_loss_probability
+    if limits.max_drawdown is not None:
+        assert problem.paths is not None
+        nav = np.einsum("ptn,gn->gpt", problem.paths.nav - 1.0, positions / capital)  # starts at 0
+        falls = (np.maximum.accumulate(nav, axis=2) - nav).max(axis=2)
+        excess["max_drawdown"] = (
+            tails_of(falls, problem.paths.probability, problem.objective.level) - limits.max_drawdown
+        )
+    return excess
+
+
+def obeys(problem: Problem, positions: FloatArray, tolerance: float = 0.0) -> np.ndarray:
+    """Return which positions of shape (g, n) keep to every limit, shape (g,)."""
+    return np.all([values <= tolerance for values in excesses_of(problem, positions).values()], axis=0)
 
 
 def grid(problem: Problem, steps: int, low: FloatArray | None = None, high: FloatArray | None = None) -> FloatArray:
@@ -226,7 +298,7 @@ def grid(problem: Problem, steps: int, low: FloatArray | None = None, high: Floa
         marks = [mark for mark in (0.0, before) if a <= mark <= b]
         axes.append(np.union1d(np.linspace(a, b, steps + 1), marks))
     points = np.stack([axis.ravel() for axis in np.meshgrid(*axes, indexing="ij")], axis=1)
-    return points[points.sum(axis=1) + costs_of(problem, points) <= capital * (1 + 1e-12)]
+    return points[obeys(problem, points, 1e-12)]
 
 
 def best_by_grid(problem: Problem, steps: int = 40, zooms: int = 3) -> tuple[FloatArray, float]:
@@ -238,7 +310,7 @@ def best_by_grid(problem: Problem, steps: int = 40, zooms: int = 3) -> tuple[Flo
     for _ in range(zooms):
         points = grid(problem, 20, best - width, best + width)
         values = objectives_of(problem, points)
-        if values.max() > most:
+        if len(values) and values.max() > most:
             best, most = points[values.argmax()], float(values.max())
         width /= 5.0
     return best, most
@@ -257,7 +329,7 @@ def draw_limits(seed: int, problem: Problem) -> Limits:
         "max_share": float(rng.uniform(0.25, 0.9)),
         "max_group_share": {str(kind): float(rng.uniform(0.2, 0.8)) for kind in rng.choice(kinds, 2, replace=False)},
         "strategy_share": {names[0]: float(rng.uniform(0.05, 0.5))},
-        "min_tvl_usd": 7e5,
+        "min_tvl_usd": 2e6,
         "max_tvl_share": float(rng.uniform(0.05, 0.3)),
         "min_invested_share": float(rng.uniform(0.1, 0.5)),
         "min_instant_share": float(rng.uniform(0.3, 0.9)),

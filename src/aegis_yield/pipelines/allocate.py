@@ -12,13 +12,14 @@ import numpy as np
 
 from aegis_yield.domain.errors import HistoryError
 from aegis_yield.domain.limits import DEFAULT_LEVEL
-from aegis_yield.pipelines.candidates import Made, Workshop, made_from
+from aegis_yield.pipelines.candidates import Made, Workshop, made_from, unpriced_pools
 from aegis_yield.pipelines.costs import load_habits
 from aegis_yield.pipelines.predict import Forecaster, Question
 from aegis_yield.pipelines.risk import Outlook, outlook
 from aegis_yield.portfolio.allocate import Allocation, allocate
 from aegis_yield.portfolio.explain import LimitState, Trade, Verdict, cutoff_apy, limit_states, trades, verdicts
 from aegis_yield.portfolio.problem import Holdings, Limits, Objective, Paths, Problem
+from aegis_yield.portfolio.prudence import tempered
 from aegis_yield.risk.scenarios import DEFAULT_SCENARIOS, Draw
 
 DEFAULT_HORIZON_DAYS: Final = 30
@@ -133,14 +134,19 @@ def allocate_with(forecaster: Forecaster, order: AllocationOrder) -> AllocationR
     view = outlook(forecaster, question, draw)
     habits = load_habits(forecaster.dataset.market)
     workshop = Workshop(forecaster.dataset, habits, view.exposed, order.horizon_days, view.as_of)
-    made, left_out = made_from(workshop, view.answer.rows)
+    unpriced: dict[str, str] = {}
+    if order.strategies is None:
+        unpriced = unpriced_pools(forecaster.dataset, view.answer.rows, view.as_of)
+        unpriced = {name: why for name, why in unpriced.items() if name not in order.holdings.positions_usd}
+    made, left_out = made_from(workshop, [row for row in view.answer.rows if row.strategy_id not in unpriced])
+    left_out |= unpriced
     order = _fitting(order, made, {**view.answer.left_out, **left_out})
     if left_out:
         kept = tuple(one.candidate.strategy_id for one in made)
         view = outlook(forecaster, replace(question, strategies=kept), draw)
     candidates = tuple(one.candidate for one in made)
     paths = _paths(view) if order.limits.max_drawdown is not None else None
-    scenarios = view.simulation.scenarios
+    scenarios = tempered(view.simulation.scenarios, np.array([one.apy for one in candidates]))
     problem = Problem(candidates, order.holdings, scenarios, order.limits, order.objective, paths)
     found = allocate(problem)
     return AllocationReport(

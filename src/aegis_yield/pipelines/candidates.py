@@ -19,6 +19,7 @@ from aegis_yield.portfolio.problem import Candidate
 from aegis_yield.risk.events import Exposures
 
 HISTORY_DAYS: Final = 365
+PRICE_DAYS: Final = 60
 _COLUMNS: Final = ("apy", "apy_base", "borrow_apy", "utilization", "total_supply_usd", "total_borrow_usd", "tvl_usd")
 _UNDILUTED: Final = ("staking", "savings_rate", "rwa")
 """What pays from outside the pool: a deposit does not lower it, up to a capacity."""
@@ -63,7 +64,7 @@ class Workshop:
         Raises
         ------
         HistoryError
-            If its size was never known, so that nothing can be said of one's own deposit.
+            If its size was never known and it is a pool whose rate depends on that.
         """
         strategy = forecast.strategy_id
         described = self.dataset.strategies.filter(pl.col("strategy_id") == strategy).row(0, named=True)
@@ -71,7 +72,9 @@ class Workshop:
         category, chain = forecast.category, str(described["chain"] or "")
         shape, quality, note, kept = self._curve(history, forecast)
         depends = self.exposed.of(strategy)
-        groups = {"protocol": str(described["project"] or strategy), "chain": chain.lower(), "category": category}
+        project = str(described["project"] or "unknown")
+        groups = {"protocol": strategy if project == "unknown" else project, "category": category}
+        groups["chain"] = (depends.get("chain") or (chain.lower(),))[0]
         if depends.get("issuer"):
             groups["issuer"] = "+".join(sorted(depends["issuer"]))
         size, instant = _size(history, category)
@@ -131,6 +134,22 @@ def _kept(curve: FundingDepth, size_usd: float) -> float:
     """Return the share of the present funding left after a deposit of 10 % of the size; all of what is no income."""
     now, after = curve.rate(np.array([0.0, PROBE_SHARE * size_usd]))
     return float(after / now) if now > 0.0 else 1.0
+
+
+def unpriced_pools(dataset: Dataset, forecasts: list[StrategyForecast], as_of: dt.date) -> dict[str, str]:
+    """Return the liquidity pools whose value nobody recorded of late, with what that means.
+
+    What such a pool pays is known and what its coins lose is not: counted as if they stood still, it would look
+    better than everything else.
+    """
+    pools = [forecast.strategy_id for forecast in forecasts if forecast.category == "amm_lp"]
+    priced: set[str] = set()
+    if "price" in dataset.yields.columns:
+        recent = pl.col("date").is_between(as_of - dt.timedelta(days=PRICE_DAYS), as_of)
+        own = dataset.yields.filter(pl.col("strategy_id").is_in(pools) & recent & pl.col("price").is_not_null())
+        priced = set(own["strategy_id"].unique())
+    reason = "what its coins are worth is not recorded, so its losses are not known; name it to use it all the same"
+    return {pool: reason for pool in pools if pool not in priced}
 
 
 def made_from(workshop: Workshop, forecasts: list[StrategyForecast]) -> tuple[list[Made], dict[str, str]]:

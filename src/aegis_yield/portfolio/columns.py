@@ -176,10 +176,10 @@ class _Builder:
         return [Limit(f"min_ticket_usd of {names[index]}", row, lower=ticket) for index, row in rows.items()]
 
     def _group_limits(self, kind: str, share: float) -> list[Limit]:
-        names = [candidate.groups.get(kind, "") for candidate in self.problem.candidates]
+        groups = [candidate.members_of(kind) for candidate in self.problem.candidates]
         found = []
-        for name in sorted({names[index] for index in self.scope.members} - {""}):
-            mine = np.array([names[owner] == name for owner in self.owner]) & self.is_segment
+        for name in sorted(frozenset().union(*(groups[index] for index in self.scope.members))):
+            mine = np.array([name in groups[owner] for owner in self.owner]) & self.is_segment
             found.append(Limit(f"max_{kind}_share of {name}", mine.astype(float), upper=share))
         return found
 

@@ -179,7 +179,7 @@ def _why_no_more(allocation: Allocation, index: int, states: list[LimitState]) -
         return f"at its cap: {_cap_words(problem, index, allocation.caps_usd[index])}"
     for state in states:
         kind, _, group = state.name.removeprefix("max_").partition("_share of ")
-        if state.binds and group and problem.candidates[index].groups.get(kind) == group:
+        if state.binds and group and group in problem.candidates[index].members_of(kind):
             return f"up to the limit on {kind} {group}"
     if amount == problem.holdings.positions_usd.get(name, 0.0):
         return "kept: changing it would cost more than it brings"
@@ -211,9 +211,9 @@ def limit_states(allocation: Allocation) -> list[LimitState]:
     rows.append((CAPITAL, 1.0 - allocation.cash_usd / problem.holdings.capital_usd, 1.0))
     for kind in GROUPS:
         if kind in limits.max_group_share:
-            names = [candidate.groups.get(kind, "") for candidate in problem.candidates]
-            for name in sorted({*names} - {""}):
-                used = float(sum(share for share, mine in zip(shares, names, strict=True) if mine == name))
+            groups = [candidate.members_of(kind) for candidate in problem.candidates]
+            for name in sorted(frozenset().union(*groups)):
+                used = float(sum(share for share, mine in zip(shares, groups, strict=True) if name in mine))
                 rows.append((f"max_{kind}_share of {name}", used, limits.max_group_share[kind]))
     rows += _whole_rows(problem, shares, allocation)
     found = [_state(allocation, *row) for row in rows]

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from aegis_yield.domain.errors import InfeasibleError
+from aegis_yield.domain.errors import AegisError, InfeasibleError
 from aegis_yield.portfolio.columns import columns_of
 from aegis_yield.portfolio.contradiction import contradiction
 from aegis_yield.portfolio.engine import Settings, Solution, solve, solve_ratio
@@ -44,6 +44,10 @@ MAX_PASSES: Final = 6
 _MAX_TRIES: Final = 4
 _ALMOST_ALL: Final = 0.999
 _NO_PRICE: Final = 1e-12
+
+
+class UnansweredError(AegisError, RuntimeError):
+    """No solver found an answer, nor proved that there is none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +122,8 @@ def decided(problem: Problem, relaxed: Pass) -> Pass:
     ------
     InfeasibleError
         If the limits cannot all be met.
+    UnansweredError
+        If the search found nothing in time and what is chosen by size alone does not meet the limits.
     """
     members = _contenders(problem, relaxed)
     cuts = {index: relaxed.columns.breaks_usd[index] for index in np.flatnonzero(relaxed.positions_usd).tolist()}
@@ -132,6 +138,8 @@ def decided(problem: Problem, relaxed: Pass) -> Pass:
                 raise
             scope = replace(scope, members=relaxed.scope.members)  # it may take more than the nearest to meet them
             continue
+        except UnansweredError as reason:
+            return _rounded(problem, relaxed, reason)
         seconds += choice.found.seconds
         try:
             final = refined(problem, _as_chosen(problem, choice))
@@ -205,7 +213,7 @@ def _solved(problem: Problem, scope: Scope) -> Pass:
         if conflict is not None:
             raise conflict
     if not np.isfinite(found.values).all():
-        raise InfeasibleError([found.status])
+        raise UnansweredError(f"no solver found an allocation ({found.status}): fewer strategies or limits may help")
     return Pass(scope, columns, found, _positions(problem, columns, found))
 
 
@@ -313,6 +321,23 @@ def _as_chosen(problem: Problem, choice: Pass) -> Scope:
     kept = {index: choice.columns.breaks_usd[index] for index in inside}
     scope = replace(choice.scope, members=tuple(inside), breaks_usd=kept, reserve_usd=gas)
     return replace(scope, opened=choice.found.open)
+
+
+def _rounded(problem: Problem, relaxed: Pass, reason: UnansweredError) -> Pass:
+    """Return the largest positions of an answer that leaves gas and the rest out, as many as are allowed, uncertified."""
+    limits, amounts = problem.limits, relaxed.positions_usd
+    large = [index for index in np.argsort(-amounts, kind="stable").tolist() if amounts[index] > 0.0]
+    inside = tuple(sorted(large[: limits.max_positions]))
+    gas = _gas(problem, (amounts != held_usd(problem)) | (held_usd(problem) > 0.0))
+    scope = replace(relaxed.scope, members=inside, has_switches=True, reserve_usd=gas)
+    names = [candidate.strategy_id for candidate in problem.candidates]
+    scope = replace(scope, opened={f"{kind} {name}": True for kind in ("position", "trade") for name in names})
+    try:
+        final = refined(problem, scope)
+    except InfeasibleError:
+        raise reason from None
+    found = replace(final.found, status="time_limit", gap=np.inf, certified=False)
+    return replace(final, scope=replace(final.scope, members=()), found=found)
 
 
 def _joint(choice: Pass, final: Pass, seconds: float) -> Pass:

@@ -85,6 +85,10 @@ class Candidate:
     exit_days: float = 0.0
     cost: TradeCost = TradeCost()
 
+    def members_of(self, kind: str) -> frozenset[str]:
+        """Return the groups of a kind that it belongs to: a pool of two coins (``circle+tether``) to two issuers."""
+        return frozenset(name for name in self.groups.get(kind, "").split("+") if name)
+
     def __post_init__(self) -> None:
         if not -1.0 < self.apy < math.inf:
             raise RequestError(f"apy of {self.strategy_id}", self.apy, "a finite fraction a year above -1")
