@@ -82,7 +82,7 @@ def _draw_candidate(rng: np.random.Generator, name: str, make: Make) -> Candidat
         "protocol": f"p{rng.integers(max(2, make.n // 2))}",
         "chain": f"c{rng.integers(2)}",
         "category": f"k{rng.integers(2)}",
-        "issuer": f"i{rng.integers(3)}",
+        "issuer": str(rng.choice(["i0", "i1", "i2", "i0+i1"])),
     }
     cost = TradeCost(float(rng.uniform(0, 60)), *rng.uniform(0, 4e-4, 2).tolist()) if make.costs else TradeCost()
     size = float(rng.uniform(1.1e6, 1e7))  # no smaller than what is held
@@ -246,8 +246,8 @@ def excesses_of(problem: Problem, positions: FloatArray) -> dict[str, FloatArray
         tiny = (positions[:, i] > 0) & (positions[:, i] < limits.min_ticket_usd)
         excess[f"min_ticket_usd of {i}"] = np.where(tiny, (limits.min_ticket_usd - positions[:, i]) / capital, -1.0)
     for kind, most in limits.max_group_share.items():
-        for name in {one.groups[kind] for one in ones}:
-            members = [one.groups[kind] == name for one in ones]
+        for name in {name for one in ones for name in one.groups[kind].split("+")}:
+            members = [name in one.groups[kind].split("+") for one in ones]
             excess[f"max_{kind}_share of {name}"] = shares[:, members].sum(1) - most
     excess["min_invested_share"] = limits.min_invested_share - shares.sum(1)
     at_once = [0.0 if one.exit_days > 0 else np.inf if one.instant_usd is None else one.instant_usd for one in ones]

@@ -168,7 +168,6 @@ def demo_allocation(forecaster: Forecaster) -> AllocationReport:
         max_share=0.25,
         max_group_share={"protocol": 0.4, "category": 0.5},
         min_tvl_usd=5_000_000.0,
-        min_ticket_usd=10_000.0,
     )
     return allocate_with(forecaster, AllocationOrder(Holdings(1_000_000.0), limits=limits))
 

@@ -324,7 +324,10 @@ def _as_chosen(problem: Problem, choice: Pass) -> Scope:
 
 
 def _rounded(problem: Problem, relaxed: Pass, reason: UnansweredError) -> Pass:
-    """Return the largest positions of an answer that leaves gas and the rest out, as many as are allowed, uncertified."""
+    """Return an answer of the largest positions of one that leaves gas and the rest out, as many as are allowed.
+
+    It is not certified; that other answer says how far it can be from the best.
+    """
     limits, amounts = problem.limits, relaxed.positions_usd
     large = [index for index in np.argsort(-amounts, kind="stable").tolist() if amounts[index] > 0.0]
     inside = tuple(sorted(large[: limits.max_positions]))
@@ -336,7 +339,9 @@ def _rounded(problem: Problem, relaxed: Pass, reason: UnansweredError) -> Pass:
         final = refined(problem, scope)
     except InfeasibleError:
         raise reason from None
-    found = replace(final.found, status="time_limit", gap=np.inf, certified=False)
+    best, own = relaxed.found.objective, final.found.objective
+    gap = float(max(best - own, 0.0) / max(abs(best), abs(own), DUST_SHARE))
+    found = replace(final.found, status="time_limit", gap=gap, certified=False)
     return replace(final, scope=replace(final.scope, members=()), found=found)
 
 
