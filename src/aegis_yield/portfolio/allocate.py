@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from aegis_yield.domain.errors import RequestError
+from aegis_yield.portfolio.choice import decided, needs_decision
 from aegis_yield.portfolio.outcome import Outcome, outcome_of
-from aegis_yield.portfolio.passes import DUST_SHARE, decided, needs_decision, next_dollars, refined, unit_of_prices
+from aegis_yield.portfolio.passes import DUST_SHARE, next_dollars, refined, unit_of_prices
 from aegis_yield.portfolio.problem import Candidate, Problem
 from aegis_yield.portfolio.scope import CAPITAL, Scope, cash_return, weight_of_certain
 from aegis_yield.utils.typing import FloatArray

@@ -1,9 +1,7 @@
-"""The passes of an allocation: linear programs over ever finer segments, then what is open or closed, then finer again.
+"""The passes of an allocation: programs over segments of income, ever finer where the answer lies.
 
 A first pass sees each income in coarse segments. Where its answer lies, segments that are not straight are cut, and so
-on until there are none: then the chords are as good as the curves. Only then, where gas, least sizes or a number of
-positions matter, a mixed-integer program decides what is open among those chosen and those that came nearest; and with
-that settled, the amounts are made exact once more, gas paid out of the capital.
+on until there are none: then the chords are as good as the curves.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from aegis_yield.domain.errors import AegisError, InfeasibleError
+from aegis_yield.domain.errors import AegisError
 from aegis_yield.portfolio.columns import columns_of
 from aegis_yield.portfolio.contradiction import contradiction
 from aegis_yield.portfolio.engine import Settings, Solution, solve, solve_ratio
@@ -24,14 +22,8 @@ from aegis_yield.portfolio.scope import SMALLEST_GROWTH, Columns, Scope, cash_re
 from aegis_yield.portfolio.segments import finer_breaks, joined
 from aegis_yield.utils.typing import BoolArray, FloatArray
 
-MAX_EXACT: Final = 25
-"""So many candidates at most enter the mixed-integer pass: those chosen before, then those that came nearest."""
-
 DUST_SHARE: Final = 1e-7
 """A smaller position is none."""
-
-SURE_GAS: Final = 2.0
-"""A position worth so many times its gas, beyond what its capital would earn elsewhere, is not questioned again."""
 
 SEARCH_S: Final = 3.0
 SEARCH_GAP: Final = 5e-7
@@ -41,7 +33,6 @@ STRAIGHT_SHARE: Final = 1e-8
 """Of capital over the horizon: a segment is straight whose chord is so near to the income."""
 
 MAX_PASSES: Final = 6
-_MAX_TRIES: Final = 4
 _ALMOST_ALL: Final = 0.999
 _NO_PRICE: Final = 1e-12
 
@@ -94,71 +85,13 @@ def refined(problem: Problem, scope: Scope) -> Pass:
     """
     seconds = 0.0
     for _ in range(MAX_PASSES):
-        step = _solved(problem, scope)
+        step = solved(problem, scope)
         seconds += step.found.seconds
         finer = _finer(problem, step)
         if finer is None:
             break
         scope = replace(scope, breaks_usd=finer)
     return replace(step, found=replace(step.found, seconds=seconds))
-
-
-def decided(problem: Problem, relaxed: Pass) -> Pass:
-    """Decide gas, least sizes and the number of positions.
-
-    Parameters
-    ----------
-    problem : Problem
-        What is to be decided.
-    relaxed : Pass
-        The best without them.
-
-    Returns
-    -------
-    Pass
-        The gap and certificate are of the choice among the candidates in its scope, and of the amounts.
-
-    Raises
-    ------
-    InfeasibleError
-        If the limits cannot all be met.
-    UnansweredError
-        If the search found nothing in time and what is chosen by size alone does not meet the limits.
-    """
-    members = _contenders(problem, relaxed)
-    cuts = {index: relaxed.columns.breaks_usd[index] for index in np.flatnonzero(relaxed.positions_usd).tolist()}
-    scope = replace(relaxed.scope, members=members, breaks_usd=cuts, has_switches=True)
-    scope = replace(scope, surely_open=_surely_open(problem, relaxed))
-    seconds = 0.0
-    for attempt in range(_MAX_TRIES):
-        try:
-            choice = _solved(problem, scope)
-        except InfeasibleError:
-            if len(scope.members) == len(relaxed.scope.members):
-                raise
-            scope = replace(scope, members=relaxed.scope.members)  # it may take more than the nearest to meet them
-            continue
-        except UnansweredError as reason:
-            return _rounded(problem, relaxed, reason)
-        seconds += choice.found.seconds
-        try:
-            final = refined(problem, _as_chosen(problem, choice))
-        except InfeasibleError:
-            # What is needed for gas cannot be invested: known only now. In the end enough for whatever is chosen.
-            known = _gas(problem, choice.positions_usd != held_usd(problem))
-            most = _gas(problem, np.ones(len(problem.candidates), dtype=bool))
-            scope = replace(scope, reserve_usd=known if attempt < _MAX_TRIES - 2 else most)
-            continue
-        return _joint(choice, final, seconds)
-    raise InfeasibleError(["capital", "gas"])
-
-
-def needs_decision(problem: Problem, relaxed: Pass) -> bool:
-    """Return whether gas, a least size or a number of positions speaks against an answer that leaves them out."""
-    limits, positions = problem.limits, relaxed.positions_usd
-    too_small = ((positions > 0) & (positions < limits.min_ticket_usd)).any()
-    too_many = limits.max_positions is not None and int((positions > 0).sum()) > limits.max_positions
-    return bool(too_small or too_many or _gas(problem, positions != held_usd(problem)) > 0.0)
 
 
 def next_dollars(problem: Problem, relaxed: Pass) -> tuple[FloatArray, dict[int, dict[str, float]]]:
@@ -201,7 +134,16 @@ def unit_of_prices(problem: Problem, step: Pass) -> float:
     return float(risk.of(step.found.values))
 
 
-def _solved(problem: Problem, scope: Scope) -> Pass:
+def solved(problem: Problem, scope: Scope) -> Pass:
+    """Solve once.
+
+    Raises
+    ------
+    InfeasibleError
+        If the limits cannot all be met.
+    UnansweredError
+        If no solver found an answer.
+    """
     settings = Settings(time_limit_s=SEARCH_S, mixed_gap=SEARCH_GAP)
     if problem.objective.goal == Goal.RATIO:
         columns, found = _best_ratio(problem, scope, settings)
@@ -253,6 +195,9 @@ def _finer(problem: Problem, step: Pass) -> Mapping[int, FloatArray] | None:
     is_finer = False
     for index in step.scope.members:
         now, amount = step.columns.breaks_usd[index], float(step.positions_usd[index])
+        if is_closed(problem, step.scope, index):
+            breaks[index] = now
+            continue
         if amount == 0.0 and not may_enter[index]:
             # Its first dollars do not pay, and later ones pay less: no more than those need be looked at.
             breaks[index] = now if step.columns.rises[index] else now[:2]
@@ -262,6 +207,11 @@ def _finer(problem: Problem, step: Pass) -> Mapping[int, FloatArray] | None:
         breaks[index] = finer_breaks(problem.candidates[index], float(held[index]), whole, amount, tolerance)
         is_finer |= len(breaks[index]) > len(now)
     return breaks if is_finer else None
+
+
+def is_closed(problem: Problem, scope: Scope, index: int) -> bool:
+    """Return whether it is settled that a candidate has no position."""
+    return scope.opened is not None and not scope.opened.get(f"position {problem.candidates[index].strategy_id}", True)
 
 
 def _may_enter(problem: Problem, step: Pass) -> BoolArray:
@@ -280,81 +230,3 @@ def _may_enter(problem: Problem, step: Pass) -> BoolArray:
         lift = start / now - step.columns.multiple[first] if now > 0 else 0.0
         found[index] = step.found.reduced_gains[first] + most[index] * max(lift, 0.0) > 0.0
     return found
-
-
-def _gas(problem: Problem, touched: BoolArray) -> float:
-    gas = np.array([candidate.cost.gas_usd for candidate in problem.candidates])
-    return min(float(gas[touched].sum()), problem.holdings.capital_usd)  # more gas than capital is no conflict
-
-
-def _surely_open(problem: Problem, relaxed: Pass) -> frozenset[int]:
-    """Return the positions that neither gas nor a least size can close: one decision less each.
-
-    What a column adds beyond the price of what it uses, times its amount, is a supergradient's bound: without the
-    column the optimum falls by at least that much. Where it is well above the gas, closing the position cannot pay.
-    """
-    if problem.limits.max_positions is not None:
-        return frozenset()
-    n, capital = len(problem.candidates), problem.holdings.capital_usd
-    columns, found = relaxed.columns, relaxed.found
-    full = columns.is_segment & (found.values > 0)
-    worth = np.maximum(found.reduced_gains, 0.0) * found.values * full
-    surplus = np.bincount(columns.owner, weights=worth, minlength=n) * capital
-    gas = np.array([candidate.cost.gas_usd for candidate in problem.candidates])
-    large = columns.positions(found.values, n) * capital >= np.maximum(2.0 * problem.limits.min_ticket_usd, 1.0)
-    return frozenset(int(index) for index in np.flatnonzero(large & (surplus >= SURE_GAS * gas)))
-
-
-def _contenders(problem: Problem, relaxed: Pass) -> tuple[int, ...]:
-    """Return who enters the mixed-integer pass: those chosen or held, then the others by how near they came."""
-    marginal, _ = next_dollars(problem, relaxed)
-    chosen = (relaxed.positions_usd > 0) | (held_usd(problem) > 0)
-    first = [index for index in relaxed.scope.members if chosen[index]]
-    rest = sorted((index for index in relaxed.scope.members if not chosen[index]), key=lambda index: -marginal[index])
-    return tuple(sorted((*first, *rest[: max(0, MAX_EXACT - len(first))])))
-
-
-def _as_chosen(problem: Problem, choice: Pass) -> Scope:
-    """Return the scope in which what was chosen is settled and its gas put aside."""
-    inside = np.flatnonzero(choice.positions_usd).tolist()
-    gas = _gas(problem, choice.positions_usd != held_usd(problem))
-    kept = {index: choice.columns.breaks_usd[index] for index in inside}
-    scope = replace(choice.scope, members=tuple(inside), breaks_usd=kept, reserve_usd=gas)
-    return replace(scope, opened=choice.found.open)
-
-
-def _rounded(problem: Problem, relaxed: Pass, reason: UnansweredError) -> Pass:
-    """Return an answer of the largest positions of one that leaves gas and the rest out, as many as are allowed.
-
-    It is not certified; that other answer says how far it can be from the best.
-    """
-    limits, amounts = problem.limits, relaxed.positions_usd
-    large = [index for index in np.argsort(-amounts, kind="stable").tolist() if amounts[index] > 0.0]
-    inside = tuple(sorted(large[: limits.max_positions]))
-    gas = _gas(problem, (amounts != held_usd(problem)) | (held_usd(problem) > 0.0))
-    scope = replace(relaxed.scope, members=inside, has_switches=True, reserve_usd=gas)
-    names = [candidate.strategy_id for candidate in problem.candidates]
-    scope = replace(scope, opened={f"{kind} {name}": True for kind in ("position", "trade") for name in names})
-    try:
-        final = refined(problem, scope)
-    except InfeasibleError:
-        raise reason from None
-    best, own = relaxed.found.objective, final.found.objective
-    gap = float(max(best - own, 0.0) / max(abs(best), abs(own), DUST_SHARE))
-    found = replace(final.found, status="time_limit", gap=gap, certified=False)
-    return replace(final, scope=replace(final.scope, members=()), found=found)
-
-
-def _joint(choice: Pass, final: Pass, seconds: float) -> Pass:
-    """Return the final amounts with a certificate for them and for the choice."""
-    first, last = choice.found, final.found
-    certified = first.certified and last.certified
-    found = replace(
-        last,
-        status=last.status if certified or not last.certified else first.status,
-        solver=first.solver,
-        gap=max(first.gap, last.gap),
-        certified=certified,
-        seconds=seconds + last.seconds,
-    )
-    return replace(final, scope=replace(final.scope, members=choice.scope.members), found=found)

@@ -23,6 +23,9 @@ COARSE: Final = 8
 FINE: Final = 8
 """Into so many a segment is cut that is not straight enough where the answer lies."""
 
+MOST_EVEN: Final = 48
+"""No segment is halved once there are so many."""
+
 _RISE_TOLERANCE: Final = 1e-9
 _SHORTEST_SHARE: Final = 1e-7
 
@@ -108,13 +111,36 @@ def finer_breaks(
     start, end = breaks_usd[:-1], breaks_usd[1:]
     reach = _SHORTEST_SHARE * breaks_usd[-1]
     touches = (start - reach <= position_usd) & (position_usd <= end + reach)
-    middle = 0.5 * (start + end)
-    income = _income(candidate, held_usd, breaks_usd)
-    bend = np.abs(_income(candidate, held_usd, middle) - 0.5 * (income[:-1] + income[1:]))
-    cut = np.flatnonzero(touches & (bend > tolerance_usd))
+    cut = np.flatnonzero(touches & (_bends(candidate, held_usd, breaks_usd) > tolerance_usd))
     if not len(cut):
         return breaks_usd
     return joined(breaks_usd, np.concatenate([np.linspace(start[k], end[k], FINE + 1) for k in cut]))
+
+
+def even_breaks(candidate: Candidate, held_usd: float, breaks_usd: FloatArray, tolerance_usd: float) -> FloatArray:
+    """Return breaks halved wherever a segment is not straight, be the position there or not.
+
+    Parameters
+    ----------
+    candidate, held_usd, breaks_usd, tolerance_usd : Candidate, float, ndarray, float
+        As for :func:`finer_breaks`.
+    """
+    while len(breaks_usd) <= MOST_EVEN:
+        middle = 0.5 * (breaks_usd[:-1] + breaks_usd[1:])
+        more = middle[_bends(candidate, held_usd, breaks_usd) > tolerance_usd]
+        halved = joined(breaks_usd, more)
+        if len(halved) == len(breaks_usd):
+            break
+        breaks_usd = halved
+    return breaks_usd
+
+
+def _bends(candidate: Candidate, held_usd: float, breaks_usd: FloatArray) -> FloatArray:
+    """Return how far the income at the middle of each segment is from its chord."""
+    income = _income(candidate, held_usd, breaks_usd)
+    middle = _income(candidate, held_usd, 0.5 * (breaks_usd[:-1] + breaks_usd[1:]))
+    bends: FloatArray = np.abs(middle - 0.5 * (income[:-1] + income[1:]))
+    return bends
 
 
 def joined(breaks_usd: FloatArray, more_usd: FloatArray) -> FloatArray:
