@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from aegis_yield.domain.errors import InfeasibleError
+from aegis_yield.portfolio.columns import columns_of
 from aegis_yield.portfolio.engine import CAPACITY, Program, Settings, diagnose, solve
 from aegis_yield.portfolio.engine.conflict import feasible
 from aegis_yield.portfolio.engine.elastic import WIDE, Elastic
@@ -60,7 +61,10 @@ def contradiction(problem: Problem, scope: Scope, columns: Columns, settings: Se
         if not feasible(_with_only(columns, others), settings):
             words = others
     shown = [_origin(problem, scope) if word == CAPACITY else word for word in words]
-    return InfeasibleError(shown, tuple(_relaxation(columns.program, settings).items()))
+    whole = columns.program
+    if not scope.has_switches and (problem.limits.min_ticket_usd > 0.0 or problem.limits.max_positions is not None):
+        whole = columns_of(problem, replace(scope, has_switches=True)).program  # the remedy has to do for these too
+    return InfeasibleError(shown, tuple(_relaxation(whole, settings).items()))
 
 
 def _words(names: Sequence[str]) -> list[str]:
