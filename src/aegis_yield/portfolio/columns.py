@@ -17,12 +17,13 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from scipy import sparse
 
 from aegis_yield.portfolio.engine import Count, CVaR, Drawdown, Limit, Order, Program, Risk, RiskLimit, Switch, Variance
-from aegis_yield.portfolio.problem import GROUPS, SIGNIFICANT_LOSS, Goal, Problem
+from aegis_yield.portfolio.exposures import Exposures, exposures
+from aegis_yield.portfolio.problem import GROUPS, SIGNIFICANT_LOSS, SMALLEST_GROWTH, Goal, Problem
 from aegis_yield.portfolio.scope import (
     CAPITAL,
-    SMALLEST_GROWTH,
     Columns,
     Scope,
     cash_return,
@@ -84,29 +85,20 @@ class _Builder:
         last[[self._of(index)[-1] for index in self.segments]] = True
         return last
 
-    def returns(self) -> FloatArray:
-        """Scenario return of a dollar in each column, shape (s, m): principal moves, and the diluted rate on it."""
-        scenarios = self.problem.scenarios
-        principal = scenarios.principal_returns()
-        growth = self._growth()
-        found = np.zeros((len(scenarios.probability), len(self.rows)))
-        for index, cut in self.segments.items():
-            # A loss is not diluted by one's own deposit: only what is earned is shared with it.
-            earned = np.maximum(growth[:, index], 0.0)[:, None] * cut.multiple[None, :]
-            lost = np.minimum(growth[:, index], 0.0)[:, None]
-            kept = 1.0 + principal[:, index][:, None]
-            found[:, self._of(index)] = principal[:, index][:, None] + kept * (earned + lost)
-        return found
+    def returns(self) -> Exposures:
+        """Scenario return of a dollar in each column: principal moves, and the diluted rate on it."""
+        columns = {index: self._of(index) for index in self.segments}
+        return exposures(self.problem, columns, [cut.multiple for cut in self.segments.values()], len(self.rows))
 
     def over_cash(self) -> FloatArray:
         """What each column's return is lowered by for sure: what cash earns, and the cost of trading."""
         certain: FloatArray = np.where(self.is_segment, cash_return(self.problem), 0.0) + self.trading_cost()
         return certain
 
-    def gain(self, returns: FloatArray) -> FloatArray:
+    def gain(self, returns: Exposures) -> FloatArray:
         """Expected return of each column over the horizon, over that of cash, after the costs of trading."""
         problem = self.problem
-        gain: FloatArray = problem.scenarios.probability @ returns - self.over_cash()
+        gain: FloatArray = returns.expected(problem.scenarios.probability) - self.over_cash()
         if problem.objective.goal == Goal.ROBUST:
             gain = gain + self._pessimism()
         return gain - np.where(self.kind == "sell", problem.objective.no_trade_apy * problem.years, 0.0)
@@ -114,7 +106,7 @@ class _Builder:
     def _pessimism(self) -> FloatArray:
         """What each column earns less if its rate is at the lower end of its forecast's interval."""
         less = np.zeros(len(self.rows))
-        growth, kept = self._growth(), 1.0 + self.problem.scenarios.principal_returns()
+        growth, kept = self.problem.growth, 1.0 + self.problem.principal
         for index, cut in self.segments.items():
             candidate = self.problem.candidates[index]
             rates = np.maximum(np.array([candidate.apy, min(candidate.apy_low, candidate.apy)]), -1.0)
@@ -125,10 +117,6 @@ class _Builder:
             shared = max(max(low, 0.0) - max(middle, 0.0), -float(earned))
             less[self._of(index)] = shared * cut.multiple + min(low, 0.0) - min(middle, 0.0)
         return less
-
-    def _growth(self) -> FloatArray:
-        grown: FloatArray = np.power(np.maximum(1.0 + self.problem.scenarios.apy, SMALLEST_GROWTH), self.problem.years)
-        return grown - 1.0
 
     def trading_cost(self) -> FloatArray:
         """Cost of a dollar of each column: of entering where nothing is held, else of what is bought or sold."""
@@ -199,26 +187,27 @@ class _Builder:
         trades: FloatArray = (self.is_trade | (self.is_segment & (self.held[self.owner] == 0.0))).astype(float)
         return trades
 
-    def budgets(self, net: FloatArray) -> list[RiskLimit]:
+    def budgets(self, net: Exposures) -> list[RiskLimit]:
         """Risk budgets, as shares of capital; what cash earns and what trading costs count as in the outcome."""
         limits, probability = self.problem.limits, self.problem.scenarios.probability
         idle = cash_return(self.problem)
         certain = idle - (1.0 + idle) * self.scope.reserve_usd / self.capital
         found = []
         if limits.max_cvar is not None:
-            tail = CVaR(net, probability, self.problem.objective.level)
+            tail = CVaR(net.outcomes, probability, self.problem.objective.level, net.loading)
             found.append(RiskLimit("max_cvar", tail, limits.max_cvar + certain))
         if limits.max_loss_probability is not None and limits.max_loss_probability < 1.0:
             # The mean of the worst p of outcomes within the threshold: then no more than p of them exceed it.
             level = min(1.0 - limits.max_loss_probability, _HIGHEST_LEVEL)
-            beyond = CVaR(net, probability, level)
+            beyond = CVaR(net.outcomes, probability, level, net.loading)
             found.append(RiskLimit("max_loss_probability", beyond, SIGNIFICANT_LOSS + certain))
         if limits.max_drawdown is not None and self.problem.paths is not None:
             paths = self.problem.paths
-            moves = paths.nav[:, 1:, :] - 1.0
-            gained = np.zeros((*moves.shape[:2], len(self.rows)))
-            gained[:, :, self.is_segment] = moves[:, :, self.owner[self.is_segment]]
-            fall = Drawdown(gained, paths.probability, self.problem.objective.level, per="path")
+            segments = np.flatnonzero(self.is_segment)
+            shape = (paths.nav.shape[2], len(self.rows))
+            of_owner = sparse.coo_array((np.ones(len(segments)), (self.owner[segments], segments)), shape=shape)
+            level = self.problem.objective.level
+            fall = Drawdown(paths.nav[:, 1:, :] - 1.0, paths.probability, level, "path", sparse.csr_array(of_owner))
             found.append(RiskLimit("max_drawdown", fall, limits.max_drawdown))
         return found
 
@@ -289,7 +278,7 @@ def columns_of(problem: Problem, scope: Scope) -> Columns:
     """
     build = _Builder(problem, scope)
     returns = build.returns()
-    net = returns - build.over_cash()
+    net = returns.less(build.over_cash())
     program = Program(
         gain=build.gain(returns),
         upper=build.upper,
@@ -310,15 +299,17 @@ def columns_of(problem: Problem, scope: Scope) -> Columns:
     return Columns(program, build.owner, build.is_segment, build.is_last(), multiple, build.breaks_usd, rises)
 
 
-def _risk(problem: Problem, returns: FloatArray, net: FloatArray) -> Risk | None:
+def _risk(problem: Problem, returns: Exposures, net: Exposures) -> Risk | None:
     """Return the risk of the objective: of what comes in above cash and costs; a ratio's of the whole of it."""
     probability, objective = problem.scenarios.probability, problem.objective
     if objective.goal == Goal.INCOME:
         return None
     if objective.goal == Goal.MEAN_VARIANCE:
-        spread = (returns - probability @ returns) * np.sqrt(probability)[:, None]
-        return Variance.of_factor(spread)
-    return CVaR(returns if objective.goal == Goal.RATIO else net, probability, objective.level)
+        apart = (returns.outcomes - probability @ returns.outcomes) * np.sqrt(probability)[:, None]
+        loading = returns.loading
+        return Variance(np.asarray(loading.T @ (loading.T @ (apart.T @ apart)).T))
+    chosen = returns if objective.goal == Goal.RATIO else net
+    return CVaR(chosen.outcomes, probability, objective.level, chosen.loading)
 
 
 def settled(program: Program, opened: Mapping[str, bool]) -> Program:

@@ -74,8 +74,7 @@ def scenario_profits(problem: Problem, positions_usd: FloatArray) -> FloatArray:
     now = np.array([float(candidate.curve.rate(np.zeros(1))[0]) for candidate in problem.candidates])
     paid = diluted_rates(problem, positions_usd)
     multiple = np.divide(paid, now, out=np.ones_like(paid), where=now > 0)
-    principal = problem.scenarios.principal_returns()
-    growth = np.power(np.maximum(1.0 + problem.scenarios.apy, 1e-6), problem.years) - 1.0
+    principal, growth = problem.principal, problem.growth
     earned = np.maximum(growth, 0.0) * multiple + np.minimum(growth, 0.0)
     costs = float(trading_costs(problem, positions_usd).sum())
     cash = problem.holdings.capital_usd - float(positions_usd.sum()) - costs

@@ -18,7 +18,7 @@ from aegis_yield.portfolio.contradiction import contradiction
 from aegis_yield.portfolio.engine import Settings, Solution, solve, solve_ratio
 from aegis_yield.portfolio.outcome import held_usd
 from aegis_yield.portfolio.problem import Goal, Problem
-from aegis_yield.portfolio.scope import SMALLEST_GROWTH, Columns, Scope, cash_return, first_breaks
+from aegis_yield.portfolio.scope import Columns, Scope, cash_return, first_breaks
 from aegis_yield.portfolio.segments import finer_breaks, joined
 from aegis_yield.utils.typing import BoolArray, FloatArray
 
@@ -219,7 +219,7 @@ def _may_enter(problem: Problem, step: Pass) -> BoolArray:
     n, objective, scenarios = len(problem.candidates), problem.objective, problem.scenarios
     if objective.goal == Goal.RATIO:
         return np.ones(n, dtype=bool)
-    growth = np.maximum(np.maximum(1.0 + scenarios.apy, SMALLEST_GROWTH) ** problem.years - 1.0, 0.0)
+    growth = np.maximum(problem.growth, 0.0)
     kept = np.maximum(1.0 + scenarios.price_return, 1.0)
     most = scenarios.probability @ (kept * growth) + objective.risk_aversion * (kept * growth).max(axis=0)
     held, found = held_usd(problem), np.zeros(n, dtype=bool)

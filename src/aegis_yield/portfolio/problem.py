@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -17,6 +18,9 @@ from aegis_yield.domain.errors import RequestError
 from aegis_yield.portfolio.impact import RateCurve
 from aegis_yield.risk.scenarios_value import Scenarios
 from aegis_yield.utils.typing import FloatArray
+
+SMALLEST_GROWTH: Final = 1e-6
+"""Of a unit in a year: rates are floored there."""
 
 SIGNIFICANT_LOSS: Final = 0.01
 """Of capital: what counts as a significant loss."""
@@ -327,3 +331,15 @@ class Problem:
     def years(self) -> float:
         """The horizon in years of 365 days."""
         return self.scenarios.horizon_days / 365.0
+
+    @cached_property
+    def growth(self) -> FloatArray:
+        """What a unit earns over the horizon in each scenario, before one's own deposit, shape (s, n)."""
+        yearly = np.maximum(1.0 + self.scenarios.apy, SMALLEST_GROWTH)
+        grown: FloatArray = np.power(yearly, self.years) - 1.0
+        return grown
+
+    @cached_property
+    def principal(self) -> FloatArray:
+        """What becomes of the principal in each scenario, shape (s, n)."""
+        return self.scenarios.principal_returns()

@@ -16,9 +16,6 @@ from aegis_yield.utils.typing import BoolArray, FloatArray, IntArray
 CAPITAL: Final = "capital"
 """The name of the limit that no more is spent than there is."""
 
-SMALLEST_GROWTH: Final = 1e-6
-"""Of a unit in a year: rates are floored there."""
-
 
 @dataclass(frozen=True)
 class Columns:

@@ -35,9 +35,9 @@ class Answer:
     directions : tuple of ndarray or None
         For each square form that the solver took whole where its supporting cut touches, see ``Variance.supporting``.
     bound : float
-        For a mixed-integer search, what no answer can exceed; else NaN.
-    switched : ndarray
-        Whether each switch, then each order, is on.
+        Of a linear program, its own optimum; else NaN.
+    switched, switch_prices : ndarray
+        How far each switch, then each order, is on, and what the objective would lose by one more unit of it.
     """
 
     verdict: Verdict
@@ -50,6 +50,7 @@ class Answer:
     directions: tuple[FloatArray | None, ...] = ()
     bound: float = np.nan
     switched: FloatArray | None = None
+    switch_prices: FloatArray | None = None
 
     @classmethod
     def without_values(cls, verdict: Verdict) -> Answer:

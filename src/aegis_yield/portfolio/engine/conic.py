@@ -170,7 +170,7 @@ class ConicMaster:
                 blocks.add(("lower", place), -row, np.array([-limit.lower / size]))
         return blocks
 
-    def _widened(self, rows: FloatArray) -> sparse.csr_array:
+    def _widened(self, rows: FloatArray | sparse.csr_array) -> sparse.csr_array:
         wide = sparse.csr_array(rows)
         wide.resize((rows.shape[0], self._width))
         return wide
@@ -195,7 +195,9 @@ class ConicMaster:
             (np.ones(2 * k), (np.tile(places, 2), np.append(np.full(k, first), first + 1 + cuts.columns()))),
             shape=(k, self._width),
         )
-        rows = self._widened(cuts.rows * (self._scales.capital / unit)) - own.tocsr()
+        exposure = cuts.risk.exposure
+        over_columns = cuts.rows if exposure is None else sparse.csr_array(cuts.rows) @ exposure
+        rows = self._widened(over_columns * (self._scales.capital / unit)) - own.tocsr()
         blocks.add(("cuts", risk), sparse.csr_array(rows), -cuts.offsets / unit)
         losses = sparse.eye_array(n, self._width, k=first + 1, format="csr")
         blocks.add(("losses", risk), -losses, np.zeros(n))

@@ -18,7 +18,7 @@ VIOLATION = 1e-9
 
 
 class Cuts:
-    """Rows ``loss_unit(v) >= row'v + offset`` of one risk.
+    """Rows ``loss_unit(v) >= row'E v + offset`` of one risk, E its exposure.
 
     Attributes
     ----------
@@ -26,14 +26,15 @@ class Cuts:
         What is cut.
     units : ndarray of shape (n_cuts,)
         The unit of each cut; a drawdown's unit may have several.
-    rows, offsets : ndarray of shape (n_cuts, m), (n_cuts,)
+    rows, offsets : ndarray of shape (n_cuts, n_exposures), (n_cuts,)
         The cuts.
     """
 
     def __init__(self, risk: Risk) -> None:
         self.risk = risk
         self.units: IntArray = np.zeros(0, dtype=np.int64)
-        self.rows: FloatArray = np.zeros((0, risk.n_columns))
+        width = risk.n_columns if risk.exposure is None else risk.exposure.shape[0]
+        self.rows: FloatArray = np.zeros((0, width))
         self.offsets: FloatArray = np.zeros(0)
         self._known: set[int] = set()
         self.order: list[int] = []
@@ -108,7 +109,7 @@ class Cuts:
         columns = self.columns()
         if not self.risk.has_level:
             share = share / max(float(share.sum()), 1.0)
-            return self.rows.T @ share, float(self.offsets @ share)
+            return self._slope(share), float(self.offsets @ share)
         share = share / (share.sum() or 1.0)
         weight = self.risk.weight[self.order]
         held = np.bincount(columns, share, minlength=len(weight))
@@ -116,7 +117,12 @@ class Cuts:
         room = weight - np.minimum(held, weight)
         first = np.unique(columns, return_index=True)[1]
         share[first] += room * (1.0 - share.sum()) / (room.sum() or 1.0)
-        return self.rows.T @ share, float(self.offsets @ share)
+        return self._slope(share), float(self.offsets @ share)
+
+    def _slope(self, share: FloatArray) -> FloatArray:
+        """Return the cuts' mixture as a row over the columns."""
+        slope: FloatArray = self.rows.T @ share
+        return slope if self.risk.exposure is None else np.asarray(self.risk.exposure.T @ slope)
 
 
 def risks_of(program: Program) -> tuple[Risk, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import sparse
 
 from aegis_yield.portfolio.engine.program import Limit, Program
 from aegis_yield.portfolio.engine.risks import CVaR, Drawdown, Risk, Variance
@@ -85,6 +86,9 @@ def _unit_of_limit(limit: Limit, capital: float) -> float:
 
 def _widened(risk: Risk, n_slacks: int) -> Risk:
     """Return a risk of the columns, of their excess, and of slacks that bear none."""
+    if isinstance(risk, CVaR | Drawdown) and risk.exposure is not None:
+        still = sparse.csr_array((risk.exposure.shape[0], n_slacks))
+        return replace(risk, exposure=sparse.csr_array(sparse.hstack([risk.exposure, risk.exposure, still])))
     if isinstance(risk, CVaR):
         none = np.zeros((len(risk.returns), n_slacks))
         return replace(risk, returns=np.hstack([risk.returns, risk.returns, none]))

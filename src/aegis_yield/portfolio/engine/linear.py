@@ -1,11 +1,12 @@
-"""Programs whose risks are known by cuts, as linear and mixed-integer programs for HiGHS.
+"""Programs whose risks are known by cuts, as linear programs for HiGHS.
 
 In solver units, with x the columns, a the levels, u the losses above them and z the switches::
 
     minimise    -gain'x + aversion (a_0 + w_0'u_0) + cost'z
     subject to  lower <= A x <= upper
                 a_k + w_k'u_k - allowance_k'x <= budget_k          for each risk limit k
-                u_k,i + a_k - row'x >= offset                      for each cut of a unit i of risk k
+                u_k,i + a_k - row'e_k >= offset                    for each cut of a unit i of risk k
+                E_k x - e_k = 0                                    for each risk k with exposures; else e_k = x
                 ticket z <= amount(x) <= ceiling z                 for each switch
 
 A round of new cuts adds rows to the model and the simplex goes on from its last basis.
@@ -17,16 +18,16 @@ from typing import Literal
 
 import highspy
 import numpy as np
+from scipy import sparse
 
 from aegis_yield.portfolio.engine.answer import Answer, Verdict
 from aegis_yield.portfolio.engine.cuts import Cuts
-from aegis_yield.portfolio.engine.program import Program, Settings
+from aegis_yield.portfolio.engine.program import Program
 from aegis_yield.portfolio.engine.scales import Scales
 from aegis_yield.portfolio.engine.switches import rows_of_switches
 from aegis_yield.utils.typing import FloatArray, IntArray
 
 _TOLERANCE = 1e-10
-_INTEGER_TOLERANCE = 1e-9
 _INFINITY = highspy.kHighsInf
 _VERDICTS: dict[highspy.HighsModelStatus, Verdict] = {
     highspy.HighsModelStatus.kOptimal: "optimal",
@@ -68,6 +69,9 @@ class LinearMaster:
         self._add_columns()
         self._add_limits()
         self._add_switches()
+        self._exposed: list[IntArray] = []
+        for risk in range(len(cuts)):
+            self._exposed.append(self._add_exposures(risk))
 
     @property
     def name(self) -> str:
@@ -78,18 +82,16 @@ class LinearMaster:
         """Return False: HiGHS knows every risk by its cuts."""
         return False
 
-    def search(self, settings: Settings) -> None:
-        """From now on switches are on or off."""
+    @property
+    def n_switches(self) -> int:
+        """Return the number of switches and orders."""
+        return self._n_switches
+
+    def bound_switches(self, lower: FloatArray, upper: FloatArray) -> None:
+        """Keep each switch, then each order, between bounds from 0 (off) to 1 (on), shape (n_switches,)."""
         first = self._program.n_columns + len(self._cuts)
         where = np.arange(first, first + self._n_switches, dtype=np.int32)
-        self._highs.changeColsIntegrality(len(where), where, np.full(len(where), highspy.HighsVarType.kInteger))
-        for name, value in (
-            ("presolve", "choose"),
-            ("mip_feasibility_tolerance", _INTEGER_TOLERANCE),
-            ("mip_rel_gap", settings.mixed_gap),
-            ("time_limit", self._highs.getRunTime() + settings.time_limit_s),  # its clock runs on from solve to solve
-        ):
-            self._highs.setOptionValue(name, value)
+        self._highs.changeColsBounds(len(where), where, lower.astype(np.float64), upper.astype(np.float64))
 
     def solve(self) -> Answer:
         """Pass new cuts on and solve."""
@@ -153,6 +155,29 @@ class LinearMaster:
             value = np.concatenate([row.columns[used], row.switches[on]])
             self._highs.addRow(row.lower, row.upper, len(value), np.concatenate([used, on + np.int32(first)]), value)
 
+    def _add_exposures(self, risk: int) -> IntArray:
+        """Return the columns that a risk's cuts are over: its exposures, tied to the program's columns by a row each.
+
+        Risks that share their exposures share these columns.
+        """
+        exposure = self._cuts[risk].risk.exposure
+        if exposure is None:
+            return np.arange(self._program.n_columns, dtype=np.int32)
+        for other in range(risk):
+            if self._cuts[other].risk.exposure is exposure:
+                return self._exposed[other]
+        n, first = exposure.shape[0], self._highs.getNumCol()
+        self._new_columns(np.zeros(n), np.full(n, -_INFINITY), np.full(n, _INFINITY))
+        where = np.arange(first, first + n, dtype=np.int32)
+        tie = sparse.csr_array(
+            sparse.hstack([exposure, sparse.csr_array((n, first - exposure.shape[1])), -sparse.eye_array(n)])
+        )
+        zeros = np.zeros(n)
+        self._highs.addRows(
+            n, zeros, zeros, tie.nnz, tie.indptr[:-1].astype(np.int32), tie.indices.astype(np.int32), tie.data
+        )
+        return where
+
     def _new_columns(self, cost: FloatArray, lower: FloatArray, upper: FloatArray) -> None:
         none = np.zeros(0, dtype=np.int32)
         bounds = lower.astype(np.float64), upper.astype(np.float64)
@@ -160,7 +185,7 @@ class LinearMaster:
 
     def _add_cuts(self, risk: int) -> None:
         """Add a column for each new unit of a risk and a row for each new cut."""
-        cuts, unit, m = self._cuts[risk], self._scales.risks[risk], self._program.n_columns
+        cuts, unit, m = self._cuts[risk], self._scales.risks[risk], len(self._exposed[risk])
         self._add_units(risk)
         done = len(self._cut_rows[risk])
         k = len(cuts.units) - done
@@ -168,7 +193,7 @@ class LinearMaster:
             return
         width = m + 2
         index = np.empty((k, width), dtype=np.int32)
-        index[:, :m], index[:, m] = np.arange(m), m + risk
+        index[:, :m], index[:, m] = self._exposed[risk], self._program.n_columns + risk
         index[:, m + 1] = self._columns[risk][cuts.columns()[done:]]
         value = np.hstack([-cuts.rows[done:] * (self._scales.capital / unit), np.ones((k, 2))])
         first = self._highs.getNumRow()
@@ -207,8 +232,9 @@ class LinearMaster:
             budget_prices=np.maximum(-budgets, 0.0),
             duals=tuple(self._row_duals(risk, dual) for risk in range(n)),
             directions=(None,) * n,
-            bound=program.constant - self._highs.getInfo().mip_dual_bound * scales.money,
+            bound=program.constant - self._highs.getInfo().objective_function_value * scales.money,
             switched=x[m + n : m + n + self._n_switches],
+            switch_prices=np.asarray(found.col_dual)[m + n : m + n + self._n_switches] * scales.money,
         )
 
     def _row_duals(self, risk: int, dual: FloatArray) -> FloatArray:

@@ -7,6 +7,10 @@ A risk here is a worst tail over units (scenarios, moments, paths), Rockafellar 
 or a square form ``v' Q v`` or its root. ``loss_i`` is linear or the largest of linear functions, so that a **cut**
 ``risk_i(v) >= row'v + offset`` that touches at one v holds everywhere: what the solvers work with, and what proves a
 bound afterwards.
+
+Where many columns move together (the segments of one position), outcomes are those of a few **exposures** ``e = E v``:
+units and cuts then speak of exposures, and solvers carry them as columns of their own, so that a cut has as many
+entries as there are exposures, not columns.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ from functools import cached_property
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
-from scipy import linalg
+from scipy import linalg, sparse
 
 from aegis_yield.domain.errors import RequestError
 from aegis_yield.utils.typing import FloatArray, IntArray
@@ -36,6 +40,10 @@ class Risk(Protocol):
         """Return m."""
 
     @property
+    def exposure(self) -> sparse.csr_array | None:
+        """Return E of shape (n_exposures, m); None where every column is an exposure of its own."""
+
+    @property
     def weight(self) -> FloatArray:
         """Return what one unit of loss above the level costs, shape (n_units,); sums to 1 / (1 - level)."""
 
@@ -50,7 +58,7 @@ class Risk(Protocol):
         """Return the loss of every unit at values of shape (m,), shape (n_units,)."""
 
     def cuts(self, units: IntArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return rows (k, m) and offsets (k,) with ``loss_unit(v) >= row'v + offset``, equal at ``values``."""
+        """Return rows (k, n_exposures) and offsets (k,): ``loss_unit(v) >= row'E v + offset``, equal at ``values``."""
 
     def of(self, values: FloatArray) -> float:
         """Return the risk of values of shape (m,)."""
@@ -84,25 +92,29 @@ class CVaR:
 
     Attributes
     ----------
-    returns : ndarray of shape (n_scenarios, m)
-        What one unit of each column gains in each scenario; finite.
+    returns : ndarray of shape (n_scenarios, n_exposures)
+        What one unit of each exposure (of each column, if none are given) gains in each scenario; finite.
     probability : ndarray of shape (n_scenarios,)
         Sums to 1.
     level : float
         0.95 is the worst 5 %.
+    exposure : sparse array of shape (n_exposures, m), optional
+        What of each exposure a unit of each column is.
     """
 
     returns: FloatArray
     probability: FloatArray
     level: float = 0.95
+    exposure: sparse.csr_array | None = None
 
     def __post_init__(self) -> None:
         _check_units(self.returns, self.probability, self.level, dimensions=2)
+        _check_exposure(self.exposure, self.returns.shape[1])
 
     @property
     def n_columns(self) -> int:
         """Return m."""
-        return int(self.returns.shape[1])
+        return int(self.returns.shape[1] if self.exposure is None else self.exposure.shape[1])
 
     @property
     def weight(self) -> FloatArray:
@@ -121,7 +133,7 @@ class CVaR:
 
     def losses(self, values: FloatArray) -> FloatArray:
         """Return ``-(R v)``, shape (n_scenarios,)."""
-        losses: FloatArray = -(self.returns @ values)
+        losses: FloatArray = -(self.returns @ exposures_of(self, values))
         return losses
 
     def cuts(self, units: IntArray, values: FloatArray) -> tuple[FloatArray, FloatArray]:  # noqa: ARG002
@@ -142,30 +154,34 @@ class Drawdown:
 
     Attributes
     ----------
-    paths : ndarray of shape (n_paths, n_steps, m)
-        Gain of one unit of each column since the start, at each step; finite.
+    paths : ndarray of shape (n_paths, n_steps, n_exposures)
+        Gain of one unit of each exposure (column, if none are given) since the start, at each step; finite.
     probability : ndarray of shape (n_paths,)
         Sums to 1.
     level : float
         0.95 is the worst 5 %; 0 is the plain mean.
     per : {"moment", "path"}
         Whether the tail is over all moments of all paths (CDaR) or over the paths' maximum drawdowns.
+    exposure : sparse array of shape (n_exposures, m), optional
+        What of each exposure a unit of each column is.
     """
 
     paths: FloatArray
     probability: FloatArray
     level: float = 0.95
     per: Literal["moment", "path"] = "moment"
+    exposure: sparse.csr_array | None = None
 
     def __post_init__(self) -> None:
         _check_units(self.paths, self.probability, self.level, dimensions=3)
+        _check_exposure(self.exposure, self.paths.shape[2])
         if self.per not in ("moment", "path"):
             raise RequestError("per", self.per, "'moment' or 'path'")
 
     @property
     def n_columns(self) -> int:
         """Return m."""
-        return int(self.paths.shape[2])
+        return int(self.paths.shape[2] if self.exposure is None else self.exposure.shape[1])
 
     @property
     def unit_probability(self) -> FloatArray:
@@ -210,7 +226,7 @@ class Drawdown:
 
     def _walk(self, values: FloatArray) -> tuple[FloatArray, IntArray]:
         """Return drawdowns (n_paths, n_steps) and the step of the peak before each, -1 for the start."""
-        gain = self.paths @ values
+        gain = self.paths @ exposures_of(self, values)
         top = np.maximum(np.maximum.accumulate(gain, axis=1), 0.0)
         rises = gain == top
         steps = np.where(rises & (gain > 0), np.arange(gain.shape[1]), -1)
@@ -282,6 +298,11 @@ class Variance:
         return int(self.covariance.shape[0])
 
     @property
+    def exposure(self) -> sparse.csr_array | None:
+        """Return None: the form is over the columns."""
+        return None
+
+    @property
     def weight(self) -> FloatArray:
         """Return 1 for the only unit."""
         return np.ones(1)
@@ -316,6 +337,16 @@ class Variance:
         """Return ``v' Q v`` or its root."""
         square = max(float(values @ self.covariance @ values), 0.0)
         return float(np.sqrt(square)) if self.root else square
+
+
+def exposures_of(risk: Risk, values: FloatArray) -> FloatArray:
+    """Return ``E v`` for values of shape (m,), shape (n_exposures,)."""
+    return values if risk.exposure is None else np.asarray(risk.exposure @ values)
+
+
+def _check_exposure(exposure: sparse.csr_array | None, n_exposures: int) -> None:
+    if exposure is not None and exposure.shape[0] != n_exposures:
+        raise RequestError("exposure", exposure.shape, f"{n_exposures} rows, one for each exposure")
 
 
 def _check_units(outcomes: FloatArray, probability: FloatArray, level: float, *, dimensions: int) -> None:

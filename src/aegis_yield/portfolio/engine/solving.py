@@ -1,7 +1,7 @@
 """Solve a program and check the answer; if it does not pass, ask another solver.
 
 Linear programs: HiGHS's simplex, its interior point, Clarabel. With square forms: Clarabel, Clarabel on the matrix as
-it is, HiGHS on cuts. Mixed-integer programs: HiGHS's branch and bound on cuts, then the convex program that is left
+it is, HiGHS on cuts. Mixed-integer programs: branch and bound on HiGHS's simplex, then the convex program that is left
 when the switches are settled. OSQP, SCS and HiGHS's quadratic solver are not used: they have called wrong answers
 optimal, or not come back.
 """
@@ -14,9 +14,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from aegis_yield.portfolio.engine.answer import Answer, Master
+from aegis_yield.portfolio.engine.answer import Master
+from aegis_yield.portfolio.engine.branching import Tree
 from aegis_yield.portfolio.engine.conic import ConicMaster
-from aegis_yield.portfolio.engine.cuts import VIOLATION, Cuts, first_cuts, risks_of
+from aegis_yield.portfolio.engine.converging import converge
+from aegis_yield.portfolio.engine.cuts import Cuts, first_cuts, risks_of
 from aegis_yield.portfolio.engine.elastic import Elastic
 from aegis_yield.portfolio.engine.linear import LinearMaster
 from aegis_yield.portfolio.engine.program import GAP_TOLERANCE, RESIDUAL_TOLERANCE, Program, Settings, Solution, Status
@@ -24,12 +26,11 @@ from aegis_yield.portfolio.engine.risks import Variance
 from aegis_yield.portfolio.engine.scales import Scales, capital_of
 from aegis_yield.portfolio.engine.switches import settle
 from aegis_yield.portfolio.engine.verify import Certificate, Footing, certify, size_of
-from aegis_yield.utils.typing import FloatArray
+from aegis_yield.utils.typing import BoolArray
 
-_MAX_ROUNDS = 200
-_MAX_SEARCHES = 100
-_OPEN = 0.5
+_SETTLED = 3
 _SMALL = 0.1
+_TREE = "branch and bound"
 
 
 def solve(program: Program, settings: Settings | None = None) -> Solution:
@@ -139,27 +140,6 @@ def _merit(solution: Solution) -> tuple[float, float]:
     return max(solution.primal_residual, RESIDUAL_TOLERANCE), solution.gap
 
 
-def converge(master: Master, cuts: list[Cuts], scales: Scales) -> Answer:
-    """Solve, learn the units that the answer underrates, and solve again until there are none."""
-    tolerance = VIOLATION * scales.risks
-    answer = master.solve()
-    for _ in range(_MAX_ROUNDS):
-        if answer.verdict != "optimal" or not learn(master, cuts, answer, tolerance):
-            break
-        answer = master.solve()
-    return answer
-
-
-def learn(master: Master, cuts: list[Cuts], answer: Answer, tolerance: FloatArray) -> bool:
-    """Learn, for each risk that the solver knows by cuts, the units that its answer underrates."""
-    learned = [
-        known.learn_violated(answer.values, float(answer.levels[k]), answer.excess[k], float(tolerance[k]))
-        for k, known in enumerate(cuts)
-        if not master.knows(k)
-    ]
-    return any(learned)
-
-
 def _solution(program: Program, proof: Certificate, solver: str) -> Solution:
     prices = np.concatenate([proof.prices, proof.budget_prices]).tolist()
     return Solution(
@@ -194,58 +174,32 @@ def without_answer(program: Program, status: Status, solver: str) -> Solution:
 
 
 def _search(program: Program, cuts: list[Cuts], settings: Settings, footing: Footing) -> Solution:
-    """Search over switches: a bound from branch and bound on cuts, an answer from the settled convex program.
-
-    Each round's settled program is solved whole and teaches the search its risk; the search's bound falls and the best
-    answer rises until they meet (outer approximation, Duran and Grossmann 1986).
-    """
-    deadline = time.perf_counter() + settings.time_limit_s
-    scales = Scales.of(program)
-    master = LinearMaster(program, cuts, scales)
-    relaxed = converge(master, cuts, scales)
+    """Search over switches: a bound from the tree, an answer from the settled convex program, solved whole."""
+    relaxed, search = Tree(program, cuts, settings, footing.size).run()
     if relaxed.verdict in ("infeasible", "unbounded"):
-        return without_answer(program, "infeasible" if relaxed.verdict == "infeasible" else "unbounded", master.name)
-    tolerance = VIOLATION * scales.risks
+        return without_answer(program, "infeasible" if relaxed.verdict == "infeasible" else "unbounded", _TREE)
+    if not search.answers:
+        is_sure = relaxed.verdict == "optimal" and not (search.timed_out or search.broken)
+        return without_answer(
+            program, "infeasible" if is_sure else "time_limit" if search.timed_out else "uncertified", _TREE
+        )
     best: Solution | None = None
-    status: Status = "uncertified"
-    bound = np.inf
-    tried: set[bytes] = set()
-    for _ in range(_MAX_SEARCHES):
-        left = deadline - time.perf_counter()
-        if left <= 0:
-            status = "time_limit"
-            break
-        master.search(replace(settings, time_limit_s=left))
-        answer = master.solve()
-        if answer.verdict == "infeasible" and best is None:
-            return without_answer(program, "infeasible", "HiGHS branch and bound")
-        if answer.switched is None:
-            break
-        bound = min(bound, answer.bound)
-        learned = learn(master, cuts, answer, tolerance)  # before the settled program adds cuts of its own
-        best = _better(best, _settled(program, cuts, answer, tried))
-        if best is not None and best.certified and _gap(program, best, bound, footing) <= GAP_TOLERANCE:
-            break
-        if not learned and answer.verdict == "optimal" and best is not None:
+    for _, switched in reversed(search.answers[-_SETTLED:]):
+        best = _better(best, _settled(program, cuts, switched))
+        if best is not None and best.certified:
             break
     if best is None:
-        return without_answer(program, status, "HiGHS branch and bound")
-    return _searched(best, _gap(program, best, bound, footing), status)
+        return without_answer(program, "uncertified", _TREE)
+    return _searched(
+        best, _gap(program, best, search.bound, footing), "time_limit" if search.timed_out else "uncertified"
+    )
 
 
-def _settled(program: Program, cuts: list[Cuts], answer: Answer, tried: set[bytes]) -> Solution | None:
-    """Solve the convex program that a search's switches leave, unless that was done before."""
-    assert answer.switched is not None
-    switched = answer.switched > _OPEN
-    if switched.tobytes() in tried:
-        return None
-    tried.add(switched.tobytes())
-    convex = settle(program, switched)
-    found = _solve_convex(convex, cuts, Footing())
+def _settled(program: Program, cuts: list[Cuts], switched: BoolArray) -> Solution | None:
+    """Solve the convex program that a search's switches leave."""
+    found = _solve_convex(settle(program, switched), cuts, Footing())
     if not np.isfinite(found.objective):
         return None
-    for known in cuts:
-        known.touch(found.values)
     opened = dict(zip((switch.name for switch in program.switches), switched.tolist(), strict=False))
     prices = {name: found.shadow_prices[name] for name in program.limit_names}
     return replace(found, shadow_prices=prices, open=opened)
@@ -269,5 +223,5 @@ def _searched(best: Solution, gap: float, status: Status) -> Solution:
         status="optimal" if certified else status,
         gap=gap,
         certified=certified,
-        solver=f"HiGHS branch and bound, {best.solver}",
+        solver=f"{_TREE}, {best.solver}",
     )

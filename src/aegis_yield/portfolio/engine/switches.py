@@ -38,6 +38,7 @@ def rows_of_switches(program: Program, capital: float) -> tuple[FloatArray, list
         mine = np.eye(1, n, place)[0]
         rows.append(Row(switch.coefficients, -ticket * mine, -offset, np.inf))
         rows.append(Row(switch.coefficients, -ceiling / capital * mine, -np.inf, -offset))
+        rows += _each_column(program, switch, mine, capital)
     capacity = program.capacity()
     for place, order in enumerate(program.orders, start=len(program.switches)):
         if not np.isfinite(capacity[[order.before, order.after]]).all():
@@ -55,6 +56,21 @@ def rows_of_switches(program: Program, capital: float) -> tuple[FloatArray, list
         most = np.inf if count.at_most is None else float(count.at_most)
         rows.append(Row(np.zeros(program.n_columns), members, float(count.at_least), most))
     return cost, rows
+
+
+def _each_column(program: Program, switch: Switch, mine: FloatArray, capital: float) -> list[Row]:
+    """Return rows that shut each column of a switch by itself.
+
+    They say no more than the ceiling does of whole numbers, but of a switch that is half on they leave exactly the
+    concave envelope of what its columns bring less its cost (the perspective reformulation, Frangioni and Gentile
+    2006): far less for a search to prove.
+    """
+    mine_only = np.flatnonzero(switch.coefficients > 0)
+    if switch.offset != 0.0 or (switch.coefficients < 0).any() or len(mine_only) < 2:
+        return []
+    top = np.minimum(program.upper[mine_only], ceiling_of(program, switch) / switch.coefficients[mine_only])
+    unit = np.eye(program.n_columns)
+    return [Row(unit[k], -x / capital * mine, -np.inf, 0.0) for k, x in zip(mine_only, top, strict=True)]
 
 
 def ceiling_of(program: Program, switch: Switch) -> float:
