@@ -63,6 +63,7 @@ bench: $(BENCH_READY) ## measure: speed, the race against peers, the simulated m
 	$(BIN)/python benchmarks/scenarios.py
 	$(BIN)/python benchmarks/allocation.py
 	$(BIN)/python benchmarks/optimizers.py
+	$(BIN)/python benchmarks/whole_allocation.py
 
 clean: ## remove what the targets made, except models and data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov reports
