@@ -18,7 +18,8 @@ from aegis_yield import __version__
 from aegis_yield.domain.categories import CATEGORIES
 from aegis_yield.domain.errors import AegisError, BundleError, DataError
 from aegis_yield.pipelines.datasets import strategy_listing
-from aegis_yield.pipelines.predict import Forecaster, Question, to_json
+from aegis_yield.pipelines.explain import ask_why, to_json_with
+from aegis_yield.pipelines.predict import Forecaster, Question
 from api import problems
 from api.limits import BodyLimit
 from api.schemas import (
@@ -100,10 +101,12 @@ Ready = Annotated[Forecaster, Depends(_forecaster)]
 
 
 def _add_routes(app: FastAPI) -> None:
-    @app.post("/predict", responses=FAULTS, summary="Forecast strategies")
+    # What was not asked for is left out of the answer, not null in it.
+    @app.post("/predict", responses=FAULTS, summary="Forecast strategies", response_model_exclude_unset=True)
     def predict(order: PredictRequest, forecaster: Ready) -> PredictResponse:
-        answer = forecaster.ask(Question(order.strategies, order.horizon_days, order.level))
-        return PredictResponse.model_validate(to_json(answer))
+        question = Question(order.strategies, order.horizon_days, order.level)
+        answer, explanations = ask_why(forecaster, question) if order.explain else (forecaster.ask(question), [])
+        return PredictResponse.model_validate(to_json_with(answer, explanations))
 
     @app.get("/strategies", responses=FAULTS, summary="List strategies")
     def strategies(

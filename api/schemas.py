@@ -15,6 +15,7 @@ from aegis_yield.domain.limits import (
     MIN_HORIZON_DAYS,
     MIN_LEVEL,
 )
+from aegis_yield.pipelines.explain import MAX_EXPLAINED
 
 MAX_STRATEGIES = 1_000
 MAX_NAME_LENGTH = 200
@@ -44,6 +45,11 @@ class PredictRequest(BaseModel):
     level: float = Field(
         DEFAULT_LEVEL, ge=MIN_LEVEL, le=MAX_LEVEL, strict=True, description="Level of the confidence interval."
     )
+    explain: bool = Field(
+        False,
+        strict=True,
+        description=f"Say which features and days moved each forecast; at most {MAX_EXPLAINED} strategies at once.",
+    )
 
 
 class ConfidenceInterval(BaseModel):
@@ -52,6 +58,30 @@ class ConfidenceInterval(BaseModel):
     level: float = Field(description="Share of outcomes it is meant to hold, e.g. 0.9.")
     lower: float = Field(description="Fraction per year.")
     upper: float = Field(description="Fraction per year.")
+
+
+class FeatureShare(BaseModel):
+    """What one feature had to do with a forecast, all days of the window together."""
+
+    name: str
+    family: str
+    meaning: str = Field(description="What the feature says, with its unit.")
+    value: float = Field(description="On the newest day.")
+    apy: float = Field(description="By how much it moved the forecast, fraction per year.")
+
+
+class Explanation(BaseModel):
+    """What a forecast is made of: all parts but ``families`` and ``days`` add up to ``apy``; fractions per year."""
+
+    ewma: float = Field(description="Exponentially weighted mean of the rate.")
+    today_over_ewma: float = Field(description="Today's rate less that mean.")
+    usual_drift: float = Field(description="What strategies of the category do when nothing has happened.")
+    features: list[FeatureShare] = Field(description="Those that moved the forecast most, largest first.")
+    other_features: float = Field(description="All others together.")
+    calibration: float = Field(description="What calibration and the floor at zero add, rounding included.")
+    families: dict[str, float] = Field(description="The features' shares by family.")
+    days: dict[dt.date, float] = Field(description="The features' shares by the day on which they were seen.")
+    gap: float = Field(description="Error of the integral behind the shares.")
 
 
 class Prediction(BaseModel):
@@ -68,6 +98,7 @@ class Prediction(BaseModel):
     as_of: dt.date = Field(description="UTC day of the newest row used.")
     data_age_days: int = Field(description="Days from as_of to today, UTC.")
     horizon_days: int
+    explanation: Explanation | None = Field(None, description="Only where it was asked for.")
 
 
 class PredictResponse(BaseModel):

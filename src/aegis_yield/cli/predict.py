@@ -31,6 +31,9 @@ def predict(
     output: Annotated[
         Path | None, typer.Option(help="Write forecasts with all quantiles to this Parquet file.")
     ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say which features and days moved each forecast (up to 20 strategies).")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Forecast what strategies will pay: APY, interval, volatility, as-of date, data age.
@@ -39,11 +42,15 @@ def predict(
 
       aegis predict --strategies aave lido delta --horizon 7
 
+      aegis predict --strategies aave --explain
+
       aegis predict --all --output forecasts.parquet --data data/processed
     """
     from aegis_yield.domain.errors import RequestError
-    from aegis_yield.pipelines.predict import Forecaster, Question, to_json
+    from aegis_yield.pipelines.explain import ask_why, to_json_with
+    from aegis_yield.pipelines.predict import Forecaster, Question
     from aegis_yield.reporting.console import forecast_table
+    from aegis_yield.reporting.explanation_tables import explanation_table
 
     if every_strategy and strategies:
         raise RequestError("strategies", strategies, "either --strategies or --all, not both")
@@ -53,13 +60,15 @@ def predict(
     forecaster = Forecaster.open(data, model)
     if chosen is None and not every_strategy:
         question = Question(forecaster.names.defaults, horizon, level, last)
-    answer = forecaster.ask(question)
+    answer, explanations = ask_why(forecaster, question) if explain else (forecaster.ask(question), [])
     if output is not None:
         _write(answer, output)
     if as_json:
-        typer.echo(json.dumps(to_json(answer), indent=2, allow_nan=False))
+        typer.echo(json.dumps(to_json_with(answer, explanations), indent=2, allow_nan=False))
     else:
         out.print(forecast_table(answer))
+        for row, explanation in zip(answer.rows, explanations, strict=False):
+            out.print(explanation_table(row, explanation, answer.question.horizon_days))
     for note in answer.notes:
         notes.print(f"[yellow]note:[/] {escape(note)}")
     if answer.left_out:
