@@ -26,9 +26,12 @@ from aegis_yield.preprocessing.tables import write_dataset
 from aegis_yield.simulation import MarketSpec
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-TINY_PLAN = TrainingPlan(epochs=1, batch_size=512, members=1)
+TINY_PLAN = TrainingPlan(epochs=1, batch_size=512, members=1, volatility_members=1)
 TRAINED_DAYS = 290
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
+NOT_RECORDED = {"AEGIS_TRACKING__ENABLED": "0"}
+"""Trainings of tests that are about something else: a new store takes seconds to set up."""
+
 
 
 class Silent:
@@ -100,7 +103,7 @@ def forecaster(tiny_bundle: Bundle) -> Iterator[Forecaster]:
 
 def clean_environment(home: Path, **extra: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_") and name != "COLUMNS"}
-    return {**kept, **ONE_THREAD, "AEGIS_HOME": str(home), **extra}
+    return {**kept, **ONE_THREAD, **NOT_RECORDED, "AEGIS_HOME": str(home), **extra}
 
 
 def start(arguments: Sequence[str | Path], home: Path, cwd: Path, **extra: str) -> subprocess.Popen[str]:

@@ -67,7 +67,7 @@ def split(panel: Panel) -> TimeSplit:
 
 @pytest.fixture(scope="session")
 def small_plan() -> TrainingPlan:
-    return TrainingPlan(epochs=2, batch_size=256, members=2, patience=2)
+    return TrainingPlan(epochs=2, batch_size=256, members=2, volatility_members=0, shape_members=0, patience=2)
 
 
 @pytest.fixture(scope="session")
@@ -140,8 +140,8 @@ def make_bundle(make_model: Callable[..., LstmModel]) -> Callable[..., Bundle]:
     def make(n_members: int = 1, n_scores: int = 200, recipe: Recipe | None = None, seed: int = 0) -> Bundle:
         rng = np.random.default_rng(seed)
         horizon = rng.choice(HORIZON_GRID, n_scores)
-        pool = ScorePool(
-            score=rng.laplace(size=n_scores).astype(np.float32),
+        pool = ScorePool.of_scores(
+            rng.laplace(size=n_scores),
             category=rng.integers(0, len(CATEGORIES), n_scores).astype(np.int32),
             horizon_days=horizon.astype(np.int32),
             known_day=rng.integers(20_100, 20_240, n_scores).astype(np.int32),

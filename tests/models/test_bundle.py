@@ -62,7 +62,7 @@ def test_everything_comes_back(make_bundle: MakeBundle, tmp_path: Path) -> None:
     assert loaded.provenance == bundle.provenance
     assert loaded.data_end == "2025-06-01"
     assert loaded.calibrator.halflife_days == bundle.calibrator.halflife_days
-    for name in ("score", "category", "horizon_days", "known_day"):
+    for name in ("ratio", "category", "horizon_days", "known_day", "state"):
         before, after = getattr(bundle.calibrator.pool, name), getattr(loaded.calibrator.pool, name)
         assert np.array_equal(before, after)
         assert before.dtype == after.dtype

@@ -182,10 +182,10 @@ def test_a_missing_part(genuine: bytes, path: Path, part: str) -> None:
     refusal(path)
 
 
-@pytest.mark.parametrize("version", [0, 2, "1", None])
+@pytest.mark.parametrize("version", [0, 3, "1", True, None])
 def test_another_format_version(genuine: bytes, path: Path, version: Any) -> None:
     resaved(genuine, path, lambda content: content.update(format_version=version))
-    assert f"format version {version!r}, this release reads 1" in refusal(path)
+    assert f"format version {version!r}, this release reads 1 and 2" in refusal(path)
 
 
 @pytest.mark.parametrize("change", [list.reverse, list.pop, lambda names: names.append("moon_phase")])
@@ -288,7 +288,9 @@ def test_a_sealed_bundle_whose_model_cannot_work(
         {"category": np.full(200, 99)},
         {"horizon_days": np.zeros(200)},
         {"known_day": np.zeros(199)},
-        {"score": np.full(200, np.nan)},
+        {"ratio": np.full((200, 8), np.nan)},
+        {"ratio": np.zeros((200, 7))},
+        {"state": np.zeros(199)},
     ],
 )
 def test_a_sealed_bundle_whose_scores_cannot_be_used(

@@ -12,20 +12,22 @@ from aegis_yield.domain.forecast import QUANTILE_LEVELS, ForecastKeys, Forecasts
 from aegis_yield.domain.targets import GROWTH_FLOOR
 from aegis_yield.models.calibration import (
     BORROWED_WEIGHT,
+    FACTOR_RANGE,
     HORIZON_BANDWIDTH,
-    MAX_ABS_SCORE,
+    LEAST_SHAPE,
+    MAX_ABS_RATIO,
+    SIDE_LEVELS,
     Calibrator,
     LocationScale,
     ScorePool,
-    laplace_quantiles,
     scores_of,
-    weighted_quantiles,
 )
 
 TODAY = 20_000
 STAKING, LENDING, OTHER = (CATEGORY_CODE[name] for name in ("staking", "lending", "other"))
 LEVELS = np.array(QUANTILE_LEVELS)
-samples = st.lists(st.floats(-50, 50), min_size=1, max_size=60)
+SIDES = np.array(SIDE_LEVELS)
+INSIDE = np.maximum(SIDES, 1.0 - SIDES)
 
 
 def pool_of(
@@ -33,7 +35,13 @@ def pool_of(
 ) -> ScorePool:
     n = len(score)
     columns = (np.full(n, value, dtype=np.int32) for value in (category, horizon, known_day))
-    return ScorePool(np.asarray(score, dtype=np.float32), *columns)
+    return ScorePool.of_scores(np.asarray(score, dtype=float), *columns)
+
+
+def ratios_of(ratio: list[float], category: int = STAKING, horizon: int = 7, known_day: int = TODAY) -> ScorePool:
+    """Return a pool with the same ratio at every level."""
+    columns = (np.full(len(ratio), value, dtype=np.int32) for value in (category, horizon, known_day, 0))
+    return ScorePool(np.repeat(np.array(ratio, dtype=np.float16)[:, None], len(SIDE_LEVELS), axis=1), *columns)
 
 
 def keys_of(n: int, category: int = STAKING, today: int = TODAY) -> ForecastKeys:
@@ -57,36 +65,6 @@ def laplace_pool(n: int, scale: float = 1.0, seed: int = 0, **where: int) -> Sco
     return pool_of(np.random.default_rng(seed).laplace(scale=scale, size=n), **where)
 
 
-@given(values=samples, levels=arrays(float, 7, elements=st.floats(0, 1)))
-def test_equal_weights_are_hazens_rule(values: list[float], levels: np.ndarray) -> None:
-    found = weighted_quantiles(np.array(values), np.full(len(values), 0.3), levels)
-    np.testing.assert_allclose(found, np.quantile(values, levels, method="hazen"), atol=1e-9)
-
-
-@given(data=st.data(), values=samples)
-def test_quantiles_rise_with_the_level_and_stay_within_the_sample(data: st.DataObject, values: list[float]) -> None:
-    weights = data.draw(arrays(float, len(values), elements=st.floats(1e-6, 1e3)))
-    found = weighted_quantiles(np.array(values), weights, np.linspace(0, 1, 30))
-    assert (np.diff(found) >= 0).all()
-    assert min(values) <= found[0]
-    assert found[-1] <= max(values)
-
-
-@given(data=st.data(), values=st.lists(st.floats(-50, 50), min_size=1, max_size=20, unique=True))
-def test_a_whole_weight_is_a_repetition(data: st.DataObject, values: list[float]) -> None:
-    weights = data.draw(arrays(int, len(values), elements=st.integers(1, 9)))
-    ordered, count = np.sort(values), weights[np.argsort(values)]
-    middle = (np.cumsum(count) - count / 2) / count.sum()  # of each value's run of repetitions
-    repeated = np.quantile(np.repeat(ordered, count), middle, method="hazen")
-    np.testing.assert_allclose(repeated, ordered, atol=1e-9)
-    np.testing.assert_allclose(weighted_quantiles(np.array(values), weights * 0.7, middle), repeated, atol=1e-9)
-
-
-def test_laplace_quantiles_are_those_of_scipy() -> None:
-    levels = np.linspace(0.001, 0.999, 99)
-    np.testing.assert_allclose(laplace_quantiles(levels), laplace.ppf(levels), atol=1e-12)
-
-
 def test_an_empty_pool_falls_back_to_laplace() -> None:
     raw = LocationScale(np.array([0.5, 0.7]), np.array([0.01, 0.02]), np.ones(2))
     found = Calibrator(ScorePool.empty()).forecasts(raw, keys_of(2), 7, QUANTILE_LEVELS).quantiles
@@ -94,18 +72,69 @@ def test_an_empty_pool_falls_back_to_laplace() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-def test_scores_are_errors_over_spreads_known_a_horizon_later() -> None:
+def test_ratios_are_errors_over_distances_known_a_horizon_later() -> None:
     raw = LocationScale(np.array([0.05, 0.05, 0.05]), np.array([0.01, 0.02, 0.01]), np.ones(3))
     pool = scores_of(raw, keys_of(3, LENDING), np.array([0.07, np.nan, 0.04]), 14)
-    np.testing.assert_allclose(pool.score, [2.0, -1.0], rtol=1e-6)
+    np.testing.assert_allclose(pool.ratio, [2.0 / laplace.ppf(SIDES), -1.0 / laplace.ppf(SIDES)], rtol=1e-3)
     assert pool.known_day.tolist() == [TODAY + 14] * 2
     assert pool.horizon_days.tolist() == [14, 14]
     assert pool.category.tolist() == [LENDING] * 2
 
 
-def test_a_score_is_bounded() -> None:
+def test_a_ratio_is_bounded() -> None:
     raw = LocationScale(np.zeros(2), np.full(2, 1e-6), np.ones(2))
-    assert scores_of(raw, keys_of(2), np.array([50.0, -50.0]), 1).score.tolist() == [MAX_ABS_SCORE, -MAX_ABS_SCORE]
+    ratio = scores_of(raw, keys_of(2), np.array([50.0, -50.0]), 1).ratio
+    assert np.abs(ratio).max() == MAX_ABS_RATIO
+    assert (np.sign(ratio[0]) == np.sign(SIDES - 0.5)).all()
+    assert (ratio[1] == -ratio[0]).all()
+
+
+def test_the_models_own_shape_is_what_is_stretched() -> None:
+    shape = np.array([[-4.0, -3.0, -2.0, -1.0, 0.5, 1.0, 2.0, 8.0]])
+    raw = LocationScale(np.array([100.0]), np.array([2.0]), np.ones(1), shape)
+    np.testing.assert_allclose(raw.distances(), 2.0 * shape)
+    pool = scores_of(raw, keys_of(1), np.array([104.0]), 7)
+    np.testing.assert_allclose(pool.ratio[0], 2.0 / shape[0], rtol=1e-3)
+    whole = Calibrator(ratios_of([1.5] * 400))
+    for strength in (0.0, 0.5, 1.0):
+        made = Calibrator(whole.pool, strength=(strength,) * 8).forecasts(raw, keys_of(1), 7, QUANTILE_LEVELS)
+        np.testing.assert_allclose(np.delete(made.quantiles[0], 4), 100.0 + 2.0 * shape[0] * 1.5**strength)
+        assert made.quantiles[0, 4] == made.apy[0] == 100.0
+
+
+def test_a_shape_that_folds_back_or_has_no_width_is_put_right() -> None:
+    folded = np.array([[-1.0, -3.0, 0.2, 0.0, 0.0, -0.5, 2.0, 1.0]])
+    apart = LocationScale(np.zeros(1), np.ones(1), np.ones(1), folded).distances()[0]
+    tiny = LEAST_SHAPE
+    np.testing.assert_allclose(apart, [-3.0, -3.0, -tiny, -tiny, tiny, tiny, 2.0, 2.0])
+
+
+def test_factors_are_weighted_quantiles_of_the_ratios() -> None:
+    rng = np.random.default_rng(3)
+    pool = ScorePool(
+        rng.normal(0, 2, (300, len(SIDES))).astype(np.float16),
+        rng.integers(0, 3, 300),
+        rng.choice([3, 7, 14], 300),
+        TODAY - rng.integers(-20, 200, 300),
+        rng.integers(0, 2, 300),
+    )
+    found = Calibrator(pool, halflife_days=40.0).factors(1, 7, TODAY, state=1)
+    seen = pool.known_day <= TODAY
+    weight = 0.5 ** ((TODAY - pool.known_day) / 40.0) * np.exp(
+        -0.5 * (np.log(pool.horizon_days / 7) / HORIZON_BANDWIDTH) ** 2
+    )
+    weight = np.where(seen, weight, 0.0)
+    weight /= weight.max()
+    weight *= (pool.category == 1) + BORROWED_WEIGHT / weight.sum()
+    weight *= (pool.state == 1) + BORROWED_WEIGHT / weight.sum()
+    for j, inside in enumerate(INSIDE):
+        mass, before = sorted(zip(pool.ratio[seen, j].astype(float), weight[seen], strict=True)), 0.0
+        at, values = [], []
+        for value, w in mass:
+            at.append((before + w / 2) / weight.sum())
+            values.append(value)
+            before += w
+        assert found[j] == pytest.approx(np.clip(np.interp(inside, at, values), *FACTOR_RANGE), rel=1e-9)
 
 
 @pytest.mark.parametrize("level", [0.8, 0.9, 0.95])
@@ -159,17 +188,19 @@ def test_outcomes_known_today_count() -> None:
     assert width(score_quantiles(with_today)) > 1.5 * width(score_quantiles(calibrator))
 
 
-def test_a_score_aged_one_halflife_counts_half() -> None:
-    pool = pool_of([0.0], OTHER).extended(pool_of([1.0], OTHER, known_day=TODAY - 20))
-    found = score_quantiles(Calibrator(pool, halflife_days=20.0), levels=(1 / 3, 7 / 12, 5 / 6))
-    np.testing.assert_allclose(found, [0.0, 0.5, 1.0], atol=1e-9)  # mid-points of steps of weight 1 and 1/2
+def test_a_ratio_aged_one_halflife_counts_half() -> None:
+    pool = ratios_of([1.0], OTHER).extended(ratios_of([2.0], OTHER, known_day=TODAY - 20))
+    found = Calibrator(pool, halflife_days=20.0).factors(STAKING, 7, TODAY)
+    # mid-points of steps of weight 1 and 1/2
+    np.testing.assert_allclose(found, np.interp(INSIDE, [1 / 3, 5 / 6], [1.0, 2.0]), rtol=1e-9)
 
 
-def test_a_score_of_another_horizon_counts_by_its_distance() -> None:
+def test_a_ratio_of_another_horizon_counts_by_its_distance() -> None:
     weight = np.exp(-0.5 * (np.log(14 / 7) / HORIZON_BANDWIDTH) ** 2)
-    pool = pool_of([0.0], OTHER, 7).extended(pool_of([1.0], OTHER, 14))
-    middles = (0.5 / (1 + weight), (1 + weight / 2) / (1 + weight))
-    np.testing.assert_allclose(score_quantiles(Calibrator(pool), levels=middles), [0.0, 1.0], atol=1e-9)
+    pool = ratios_of([2.0], OTHER, 7).extended(ratios_of([1.0], OTHER, 14))
+    found = Calibrator(pool).factors(STAKING, 7, TODAY)
+    middles = [weight / 2 / (1 + weight), (weight + 0.5) / (1 + weight)]
+    np.testing.assert_allclose(found, np.interp(INSIDE, middles, [1.0, 2.0]), rtol=1e-9)
 
 
 def test_each_horizon_has_its_own_shape() -> None:
@@ -179,10 +210,13 @@ def test_each_horizon_has_its_own_shape() -> None:
 
 
 @pytest.mark.parametrize("where", [{"known_day": TODAY - 9_000}, {"horizon": 30}])
-def test_far_scores_are_better_than_none(where: dict[str, int]) -> None:
+def test_far_ratios_are_better_than_none(where: dict[str, int]) -> None:
     pool = laplace_pool(300, 2.5, **where)
     found = score_quantiles(Calibrator(pool), horizon=1)
-    np.testing.assert_allclose(found, np.quantile(pool.score, LEVELS, method="hazen"), atol=1e-5)
+    scores = np.random.default_rng(0).laplace(scale=2.5, size=300)
+    np.testing.assert_allclose(
+        np.delete(found, 4), np.delete(np.quantile(scores, LEVELS, method="hazen"), 4), rtol=2e-3
+    )
 
 
 def test_a_small_category_borrows_from_the_others() -> None:
@@ -199,19 +233,36 @@ def test_a_large_category_goes_its_own_way() -> None:
     assert width(score_quantiles(both)) == pytest.approx(width(score_quantiles(Calibrator(own))), rel=0.15)
 
 
-def test_borrowing_weighs_as_much_as_so_many_fresh_scores() -> None:
-    """Own scores at 0 and others at 1: the step lies where the weights say."""
-    n_own, n_others = 40, 160
-    calibrator = Calibrator(pool_of([0.0] * n_own).extended(pool_of([1.0] * n_others, OTHER)))
-    share = (n_own + BORROWED_WEIGHT * n_own / (n_own + n_others)) / (n_own + BORROWED_WEIGHT)
-    below, above = score_quantiles(calibrator, levels=(share - 0.02, share + 0.02))
-    assert (below, above) == (pytest.approx(0.0, abs=1e-9), pytest.approx(1.0, abs=1e-9))
+def test_borrowing_weighs_as_much_as_so_many_fresh_ratios() -> None:
+    """Own ratios at 1 and others at 2: which one a level gets is decided by the weights."""
+    for n_own in (10, 400):
+        calibrator = Calibrator(ratios_of([1.0] * n_own).extended(ratios_of([2.0] * 160, OTHER)))
+        share = (n_own + BORROWED_WEIGHT * n_own / (n_own + 160)) / (n_own + BORROWED_WEIGHT)
+        found = calibrator.factors(STAKING, 7, TODAY)
+        clear = np.abs(INSIDE - share) > 0.02
+        np.testing.assert_allclose(found[clear], np.where(share > INSIDE, 1.0, 2.0)[clear])
 
 
-def test_an_unseen_category_gets_the_scores_of_all() -> None:
-    pool = laplace_pool(200, 1.0).extended(laplace_pool(300, 5.0, category=OTHER))
-    found = score_quantiles(Calibrator(pool), LENDING)
-    np.testing.assert_allclose(found, np.quantile(pool.score, LEVELS, method="hazen"), atol=1e-5)
+def test_an_unseen_category_gets_the_ratios_of_all() -> None:
+    one, other = (
+        np.random.default_rng(0).laplace(scale=1.0, size=200),
+        np.random.default_rng(0).laplace(scale=5.0, size=300),
+    )
+    found = score_quantiles(
+        Calibrator(laplace_pool(200, 1.0).extended(laplace_pool(300, 5.0, category=OTHER))), LENDING
+    )
+    expected = np.quantile(np.concatenate([one, other]), LEVELS, method="hazen")
+    np.testing.assert_allclose(np.delete(found, 4), np.delete(expected, 4), rtol=2e-3)
+
+
+def test_any_level_may_be_asked_for() -> None:
+    raw = LocationScale(np.array([100.0]), np.ones(1), np.ones(1))
+    levels = (0.01, 0.07, 0.3, 0.5, 0.62, 0.95, 0.99)
+    found = Calibrator(laplace_pool(4_000)).forecasts(raw, keys_of(1), 7, levels).quantiles[0] - 100.0
+    assert (np.diff(found) > 0).all()
+    np.testing.assert_allclose(found, laplace.ppf(levels), atol=0.35)
+    known = Calibrator(laplace_pool(4_000)).forecasts(raw, keys_of(1), 7, QUANTILE_LEVELS).quantiles[0] - 100.0
+    assert found[5] == known[QUANTILE_LEVELS.index(0.95)]
 
 
 @pytest.mark.parametrize("name", CATEGORIES)
@@ -229,12 +280,14 @@ def test_quantiles_never_cross(data: st.DataObject, n: int, n_scores: int, horiz
     rng = np.random.default_rng(data.draw(st.integers(0, 999)))
     size = data.draw(st.floats(1e-6, 1e4))
     pool = ScorePool(
-        np.clip(size * rng.standard_t(1, n_scores), -MAX_ABS_SCORE, MAX_ABS_SCORE).astype(np.float32),
+        np.clip(size * rng.standard_t(1, (n_scores, 8)), -MAX_ABS_RATIO, MAX_ABS_RATIO).astype(np.float16),
         rng.integers(0, len(CATEGORIES), n_scores),
         rng.integers(1, 31, n_scores),
         TODAY - rng.integers(-5, 400, n_scores),
+        rng.integers(0, 3, n_scores),
     )
-    raw = LocationScale(rng.normal(0, 0.1, n), rng.uniform(1e-6, 1.0, n), np.ones(n))
+    shape = rng.normal(0, 2, (n, 8)) if data.draw(st.booleans()) else None
+    raw = LocationScale(rng.normal(0, 0.1, n), rng.uniform(1e-6, 1.0, n), np.ones(n), shape)
     keys = ForecastKeys(np.arange(n), keys_of(n).origin, rng.integers(0, len(CATEGORIES), n))
     made = Calibrator(pool).forecasts(raw, keys, horizon, QUANTILE_LEVELS)
     assert isinstance(made, Forecasts)

@@ -11,7 +11,7 @@ import pytest
 from aegis_yield.domain.dataset import Dataset
 from aegis_yield.domain.errors import TrainingError
 from aegis_yield.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from aegis_yield.models.fitting import MAX_SCOUTS, FittedModel, FittingSession, Progress, rounded
+from aegis_yield.models.fitting import LEAST_EPOCHS, MAX_SCOUTS, FittedModel, FittingSession, Progress, rounded
 from aegis_yield.models.lstm import Weights
 from aegis_yield.models.plan import TrainingPlan
 from aegis_yield.models.recipes import TextbookRecipe
@@ -23,7 +23,7 @@ from aegis_yield.preprocessing.splits import TimeSplit
 from aegis_yield.preprocessing.windows import WindowSet, build_windows
 
 Fitted = tuple[FittedModel, Progress]
-ONE_EPOCH = TrainingPlan(epochs=1, batch_size=256, members=1)
+ONE_EPOCH = TrainingPlan(epochs=1, batch_size=256, members=1, volatility_members=0, shape_members=0)
 
 
 class Interrupter:
@@ -111,13 +111,17 @@ def test_scores_are_the_scouts_errors_over_their_spreads(fitted: Fitted, windows
     rows = np.flatnonzero(windows.eligible & (windows.day == last.known_day[0] - 1) & (windows.max_horizon >= 1))
     raw = scouts.locate(rows_as_inputs(windows, rows), 1)
     expected = (windows.apy[rows + 1] - raw.location) / raw.scale
-    np.testing.assert_allclose(np.sort(last.score), np.sort(expected), rtol=1e-3, atol=1e-5)
+    distance = raw.distances()[:, -1]
+    np.testing.assert_allclose(
+        np.sort(last.ratio[:, -1].astype(float)), np.sort(expected * raw.scale / distance), rtol=2e-3, atol=1e-4
+    )
 
 
 def test_finals_train_as_long_as_scouts_were_best(fitted: Fitted, small_plan: TrainingPlan) -> None:
     model, progress = fitted
     scouts, finals = progress.done[:MAX_SCOUTS], progress.done[MAX_SCOUTS:]
-    assert model.epochs == round(np.mean([state.best_epoch for state in scouts]))
+    best = round(np.mean([state.best_epoch for state in scouts]))
+    assert model.epochs == min(max(best, LEAST_EPOCHS), max(state.epoch for state in scouts))
     assert [state.epoch for state in finals] == [model.epochs] * small_plan.members
     assert len(model.model.members) == small_plan.members
     assert all(same(kept, rounded(state.best)) for kept, state in zip(model.model.members, finals, strict=True))
@@ -160,7 +164,7 @@ def test_an_interruption_among_the_finals_serves_the_finished_ones(
     assert kept.interrupted
     assert len(kept.model.members) == 1
     assert same(kept.model.members[0], fitted[0].model.members[0])
-    assert np.array_equal(kept.scores.score, fitted[0].scores.score)
+    assert np.array_equal(kept.scores.ratio, fitted[0].scores.ratio)
 
 
 def test_an_interruption_before_a_final_is_done_serves_the_scouts(
@@ -193,7 +197,7 @@ def test_a_resumed_session_equals_one_that_ran_through(
     session.progress = load_checkpoint(tmp_path / "c.ckpt").progress
     resumed = session.run(silent, save)
     assert all(same(a, b) for a, b in zip(resumed.model.members, fitted[0].model.members, strict=True))
-    assert np.array_equal(resumed.scores.score, fitted[0].scores.score)
+    assert np.array_equal(resumed.scores.ratio, fitted[0].scores.ratio)
     assert resumed.curves.keys() == fitted[0].curves.keys()
 
 

@@ -27,7 +27,17 @@ def test_the_learning_rate_falls_by_the_decay_every_epoch() -> None:
 
 
 @pytest.mark.parametrize(
-    "choice", [{"epochs": 0}, {"batch_size": 0}, {"seed": -1}, {"members": 0}, {"members": 9}, {"recipe": "secret"}]
+    "choice",
+    [
+        {"epochs": 0},
+        {"batch_size": 0},
+        {"seed": -1},
+        {"members": 0},
+        {"members": 9},
+        {"volatility_members": -1},
+        {"shape_members": 9},
+        {"recipe": "secret"},
+    ],
 )
 def test_a_plan_that_cannot_train_is_refused_by_name(choice: dict[str, Any]) -> None:
     (name,) = choice

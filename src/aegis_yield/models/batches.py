@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from aegis_yield.domain.limits import DEFAULT_HORIZON_DAYS, MAX_HORIZON_DAYS
 from aegis_yield.domain.targets import DAYS_PER_YEAR
+from aegis_yield.models.loss_weights import LossWeights
 from aegis_yield.models.recipes import Recipe, Targets
 from aegis_yield.models.scaling import FeatureScaler, horizon_channel
 from aegis_yield.models.torch_runtime import torch
@@ -32,10 +33,13 @@ class BatchSource:
         Features, rates and scales.
     view : Tensor of shape (n_rows - 6, n_channels, WINDOW_DAYS)
         Windows of scaled channels, a view: item i ends with row i + 6.
+    weights : LossWeights or None
+        How much each strategy counts in the loss; None: all rows alike.
     """
 
     data: WindowSet
     view: Tensor
+    weights: LossWeights | None = None
 
     @classmethod
     def build(cls, data: WindowSet, scaler: FeatureScaler, recipe: Recipe) -> BatchSource:
@@ -51,7 +55,10 @@ class BatchSource:
 
     def targets(self, rows: IntArray, horizon_days: IntArray) -> Targets:
         """Return the outcomes of ``rows`` over their own horizons."""
-        return targets_of(self.data, rows, horizon_days)
+        targets = targets_of(self.data, rows, horizon_days)
+        if self.weights is None:
+            return targets
+        return replace(targets, weight=self.weights.of(self.data.strategy[rows], horizon_days))
 
 
 def targets_of(data: WindowSet, rows: IntArray, horizon_days: IntArray) -> Targets:

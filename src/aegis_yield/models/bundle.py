@@ -19,17 +19,27 @@ import numpy as np
 
 from aegis_yield.domain.categories import CATEGORIES
 from aegis_yield.domain.errors import BundleError
-from aegis_yield.models.calibration import Calibrator, ScorePool
-from aegis_yield.models.lstm import LstmModel, build_network
+from aegis_yield.models.calibration import SIDE_LEVELS, Calibrator, ScorePool
+from aegis_yield.models.lstm import LstmModel, MemberGroup, build_network
 from aegis_yield.models.network import Architecture
-from aegis_yield.models.recipes import recipe_from_state
+from aegis_yield.models.ranks import FeatureRanks
+from aegis_yield.models.recipes import Recipe, recipe_from_state
 from aegis_yield.models.scaling import FeatureScaler
+from aegis_yield.models.shape import N_FORECAST_INPUTS, Shape, build_shape_network
 from aegis_yield.models.torch_runtime import UNREADABLE, torch
 from aegis_yield.models.volatility import VolatilityMap
+from aegis_yield.models.volatility_recipe import VolatilityRecipe
 from aegis_yield.preprocessing.features import FEATURE_NAMES
 
 FORMAT: Final = "aegis-yield-bundle"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+READABLE_VERSIONS: Final = (1, 2)
+"""Version 2 added ``experts``, groups of members of other recipes, and the ``shape``; a bundle of version 1 has
+neither, and keeps errors in spreads where version 2 keeps ratios."""
+
+EXPERT_RECIPES: Final = {"volatility": VolatilityRecipe}
+"""Recipes of expert groups by the name they have in bundles."""
+
 MAX_BUNDLE_BYTES: Final = 64 * 1024**2
 _RETRAIN: Final = "train a new one with: python scripts/train.py"
 
@@ -109,65 +119,133 @@ def _content(bundle: Bundle) -> dict[str, Any]:
         "format_version": FORMAT_VERSION,
         "architecture": asdict(model.architecture),
         "feature_names": list(FEATURE_NAMES),
-        "recipe": {"name": model.recipe.name, "state": model.recipe.to_state()},
+        "recipe": _recipe_content(model.recipe),
         "scaler": {"mean": torch.from_numpy(model.scaler.mean), "std": torch.from_numpy(model.scaler.std)},
         "members": [dict(weights) for weights in model.members],
+        "experts": [
+            {"recipe": _recipe_content(group.recipe), "members": [dict(weights) for weights in group.members]}
+            for group in model.experts
+        ],
+        "shape": _shape_content(model.shape),
         "volatility_map": torch.from_numpy(model.volatility_map.coefficients),
         "calibration": {
-            "score": torch.from_numpy(pool.score.astype(np.float32)),
+            "ratio": torch.from_numpy(pool.ratio.astype(np.float16)),
             "category": torch.from_numpy(pool.category.astype(np.uint8)),
+            "state": torch.from_numpy(pool.state.astype(np.uint8)),
             "horizon_days": torch.from_numpy(pool.horizon_days.astype(np.uint8)),
             "known_day": torch.from_numpy(pool.known_day.astype(np.int32)),
             "halflife_days": float(bundle.calibrator.halflife_days),
+            "strength": [float(share) for share in bundle.calibrator.strength],
         },
         "provenance": json.dumps(bundle.provenance, sort_keys=True),
     }
 
 
+def _recipe_content(recipe: Recipe) -> dict[str, Any]:
+    return {"name": recipe.name, "state": recipe.to_state()}
+
+
 def _rebuild(content: dict[str, Any]) -> Bundle:
     architecture = Architecture(**content["architecture"])
     scaler = FeatureScaler(content["scaler"]["mean"].numpy(), content["scaler"]["std"].numpy())
-    held = content["calibration"]
-    pool = ScorePool(
-        score=held["score"].numpy().astype(np.float32),
-        category=held["category"].numpy().astype(np.int32),
-        horizon_days=held["horizon_days"].numpy().astype(np.int32),
-        known_day=held["known_day"].numpy().astype(np.int32),
-    )
+    calibrator = _rebuild_calibrator(content["calibration"])
     model = LstmModel(
         architecture=architecture,
         recipe=recipe_from_state(content["recipe"]["name"], content["recipe"]["state"]),
         scaler=scaler,
         members=tuple(content["members"]),
         volatility_map=VolatilityMap(content["volatility_map"].numpy()),
+        experts=tuple(_rebuild_group(group) for group in content.get("experts", [])),
+        shape=_rebuild_shape(content.get("shape", {})),
     )
-    bundle = Bundle(model, Calibrator(pool, float(held["halflife_days"])), json.loads(content["provenance"]))
+    bundle = Bundle(model, calibrator, json.loads(content["provenance"]))
     _check_form(bundle)
-    for weights in model.members:
-        build_network(architecture, weights)  # names and shapes must fit the architecture
+    for group in model.groups:
+        for weights in group.members:
+            build_network(architecture, weights)  # names and shapes must fit the architecture
+    for weights in model.shape.members if model.shape else ():
+        build_shape_network(weights)
     return bundle
+
+
+def _rebuild_calibrator(held: dict[str, Any]) -> Calibrator:
+    category, horizon_days, known_day = (
+        held[name].numpy().astype(np.int32) for name in ("category", "horizon_days", "known_day")
+    )
+    halflife_days = float(held["halflife_days"])
+    if "score" in held:  # version 1 kept errors in spreads, of forecasts in Laplace's shape
+        pool = ScorePool.of_scores(held["score"].numpy(), category, horizon_days, known_day)
+        return Calibrator(pool, halflife_days)
+    state = held["state"].numpy().astype(np.int32)
+    pool = ScorePool(held["ratio"].numpy(), category, horizon_days, known_day, state)
+    return Calibrator(pool, halflife_days, tuple(map(float, held["strength"])))
+
+
+def _shape_content(shape: Shape | None) -> dict[str, Any]:
+    if shape is None:
+        return {}
+    ranks = {name: torch.from_numpy(np.asarray(value)) for name, value in vars(shape.ranks).items()}
+    return {"ranks": ranks, "members": [dict(weights) for weights in shape.members]}
+
+
+def _rebuild_shape(content: dict[str, Any]) -> Shape | None:
+    if not content:
+        return None
+    ranks = FeatureRanks(**{name: value.numpy() for name, value in content["ranks"].items()})
+    return Shape(ranks, tuple(content["members"]))
+
+
+def _are_ranks(ranks: FeatureRanks) -> bool:
+    n, first = len(FEATURE_NAMES), ranks.first
+    is_whole = first.shape == (n + 1,) and first[0] == 0 and bool((np.diff(first) > 0).all())
+    fits = ranks.knots.shape == ranks.scores.shape == (int(first[-1]),) and ranks.mean.shape == ranks.std.shape == (n,)
+    values = (ranks.knots, ranks.scores, ranks.mean, ranks.std)
+    return is_whole and fits and all(np.isfinite(x).all() for x in values) and bool((ranks.std > 0).all())
+
+
+def _rebuild_group(content: dict[str, Any]) -> MemberGroup:
+    name, state = content["recipe"]["name"], content["recipe"]["state"]
+    if name not in EXPERT_RECIPES:
+        raise ValueError(f"experts: received the recipe {name!r}, known are {', '.join(EXPERT_RECIPES)}")
+    return MemberGroup(EXPERT_RECIPES[name](**state), tuple(content["members"]))
 
 
 def _check_form(bundle: Bundle) -> None:
     model, pool = bundle.model, bundle.calibrator.pool
-    n_channels = model.recipe.inputs(np.zeros((1, len(FEATURE_NAMES)), dtype=np.float32)).shape[1]
+    n_channels = _n_channels(model.recipe)
+    shape_networks = model.shape.members if model.shape else ()
+    networks = [*(weights for group in model.groups for weights in group.members), *shape_networks]
     scaler, coefficients = model.scaler, model.volatility_map.coefficients
-    columns = (pool.score, pool.category, pool.horizon_days, pool.known_day)
+    columns = (pool.category, pool.horizon_days, pool.known_day, pool.state)
     checks = {
         "architecture": model.architecture == Architecture(n_inputs=n_channels + 1),
         "scaler": scaler.mean.shape == scaler.std.shape == (n_channels,) and bool((scaler.std > 0).all()),
-        "members": len(model.members) > 0,
+        "members": all(len(group.members) > 0 for group in model.groups),
+        "experts": all(_n_channels(group.recipe) == n_channels for group in model.experts)
+        and all(np.isfinite(list(group.recipe.to_state().values())).all() for group in model.experts),
+        "shape": all(
+            weights["hidden.0.weight"].shape[1] == n_channels + 1 + N_FORECAST_INPUTS + len(FEATURE_NAMES)
+            for weights in shape_networks
+        )
+        and (model.shape is None or _are_ranks(model.shape.ranks)),
         "volatility_map": coefficients.shape == VolatilityMap.identity().coefficients.shape,
         "calibration": all(column.shape == (len(pool),) for column in columns)
         and bool(((pool.category < len(CATEGORIES)) & (pool.horizon_days > 0)).all())
-        and bundle.calibrator.halflife_days > 0,
+        and pool.ratio.shape == (len(pool), len(SIDE_LEVELS))
+        and bundle.calibrator.halflife_days > 0
+        and len(bundle.calibrator.strength) == len(SIDE_LEVELS)
+        and all(0.0 <= share <= 1.0 for share in bundle.calibrator.strength),
         "provenance": isinstance(bundle.provenance, dict),
-        "finiteness": all(np.isfinite(x).all() for x in (scaler.mean, scaler.std, coefficients, pool.score))
-        and all(bool(tensor.isfinite().all()) for weights in model.members for tensor in weights.values()),
+        "finiteness": all(np.isfinite(x).all() for x in (scaler.mean, scaler.std, coefficients, pool.ratio))
+        and all(bool(tensor.isfinite().all()) for weights in networks for tensor in weights.values()),
     }
     for name, is_fine in checks.items():
         if not is_fine:
             raise ValueError(f"{name} is not of the expected form")
+
+
+def _n_channels(recipe: Recipe) -> int:
+    return int(recipe.inputs(np.zeros((1, len(FEATURE_NAMES)), dtype=np.float32)).shape[1])
 
 
 def _check_container(path: Path) -> None:
@@ -198,9 +276,10 @@ def _tested(path: Path) -> tuple[bool, str | None]:
 def _check_header(path: Path, content: object) -> None:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise BundleError(f"{path}: weights without a bundle around them (no format {FORMAT!r}); {_RETRAIN}")
-    if content.get("format_version") != FORMAT_VERSION:
-        received = content.get("format_version")
-        raise BundleError(f"{path}: format version {received!r}, this release reads {FORMAT_VERSION}; {_RETRAIN}")
+    version = content.get("format_version")
+    if type(version) is not int or version not in READABLE_VERSIONS:
+        readable = " and ".join(map(str, READABLE_VERSIONS))
+        raise BundleError(f"{path}: format version {version!r}, this release reads {readable}; {_RETRAIN}")
     if content.get("feature_names") != list(FEATURE_NAMES):
         raise BundleError(f"{path}: made for other input features than this release computes; {_RETRAIN}")
     held = content.pop("digest", None)

@@ -1,36 +1,67 @@
-"""Calibration: from a location and a scale to quantiles that keep their promise, adapting as it goes.
+"""Calibration: from a location and a spread to quantiles that keep their promise, adapting as it goes.
 
-Every past forecast leaves a score ``z = (actual - location) / scale``. A forecast's quantile at level p is
-``location + scale · Q(p)``, with Q the weighted empirical quantile of the scores of the same category and
-a similar horizon: normalised split conformal prediction, with weights that fade with age (Barber et al.
-2023, "Conformal prediction beyond exchangeability") so that it follows a changing market. A score enters
-the pool only when its outcome is known, ``horizon`` days after its origin. Categories with few scores
-borrow from all others; strategies never seen inherit their category's scores.
+A model says where the median is, and how far each quantile lies from it (in the shape of a Laplace distribution, unless
+it says otherwise). Every past forecast leaves **ratios**: how far the outcome was from the median, over how far each
+quantile was. A quantile's distance is stretched by the factor at which, among past forecasts of the same category and a
+similar horizon, the right share of outcomes would have been inside::
+
+    quantile_p = median + distance_p * factor_p ** strength,     factor_p = weighted quantile_p of the ratios
+
+Normalised split conformal prediction, level by level, with weights that fade with age (Barber et al. 2023, "Conformal
+prediction beyond exchangeability") so that it follows a changing market. The median stays where it is. A ``strength``
+below 1 trusts the model's own shape in part: near the median it knows more of each state than a whole category's
+factor says, and stretching every interval for a point of coverage costs more sharpness than it mends.
+
+A ratio enters the pool only when its outcome is known, ``horizon`` days after its origin. States of a category with few
+of them borrow from the category, categories from all others; strategies never seen inherit their category's.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 
 from aegis_yield.domain.categories import CATEGORIES, NEVER_NEGATIVE
-from aegis_yield.domain.forecast import ForecastKeys, Forecasts
+from aegis_yield.domain.forecast import QUANTILE_LEVELS, ForecastKeys, Forecasts
 from aegis_yield.domain.targets import GROWTH_FLOOR
+from aegis_yield.models.quantile_functions import laplace_quantiles, quantiles_between, weighted_quantile
 from aegis_yield.utils.typing import FloatArray, IntArray
 
 HORIZON_GRID: Final[tuple[int, ...]] = (1, 3, 7, 14, 30)
-"""Horizons at which fitting leaves scores."""
+"""Horizons at which fitting leaves ratios."""
 
 HORIZON_BANDWIDTH: Final = 0.25
-"""A score counts for horizons near its own: weight of a normal curve in log horizon."""
+"""A ratio counts for horizons near its own: weight of a normal curve in log horizon."""
 
-SCORE_HALFLIFE_DAYS: Final = 45.0
+HALFLIFE_DAYS: Final = 90.0
 BORROWED_WEIGHT: Final = 30.0
-"""All categories together weigh as much as this many fresh scores of the category itself."""
+"""All categories together weigh as much as this many fresh ratios of the category itself, and the whole category as
+much as this many of one of its states."""
 
-MAX_ABS_SCORE: Final = 1e4
+STATE_EDGES: Final = (0.0, 0.6)
+"""Of the feature ``persistence``: between rates that snap back, that drift, and that stay where a move left them."""
+
+SIDE_LEVELS: Final = tuple(level for level in QUANTILE_LEVELS if level != 0.5)
+"""Levels of the quantiles whose distance from the median is stretched."""
+
+MAX_ABS_RATIO: Final = 1e4
+FACTOR_RANGE: Final = (0.2, 5.0)
+"""A distance is stretched by no more."""
+
+WHOLE_STRENGTH: Final = (1.0,) * len(SIDE_LEVELS)
+SHAPED_STRENGTH: Final = (0.6, 0.6, 0.7, 0.2, 0.2, 0.7, 0.6, 0.6)
+"""For models with a shape of their own; chosen on origins 2023-07 … 2024-09."""
+
+LEAST_SHAPE: Final = 1e-3
+"""No quantile is nearer to the median than this share of the spread: many rates stand still to the last digit, and an
+interval of no width would miss by a millionth."""
+
+_MEDIAN: Final = QUANTILE_LEVELS.index(0.5)
+_SIDE: Final = np.array([level != 0.5 for level in QUANTILE_LEVELS])
+_SIGN: Final = np.sign(np.array(SIDE_LEVELS) - 0.5)
 
 
 @dataclass(frozen=True)
@@ -40,56 +71,96 @@ class LocationScale:
     Attributes
     ----------
     location : ndarray of shape (n,)
-        Point forecast of ``apy``.
+        Point forecast of ``apy``: its median.
     scale : ndarray of shape (n,)
         Positive spread of ``apy`` around it, in the same unit, up to calibration.
     volatility : ndarray of shape (n,)
         Annualised normal volatility of the rate.
+    shape : ndarray of shape (n, n_side_levels) or None
+        Where the quantiles at :data:`SIDE_LEVELS` lie, in spreads from the median; None for those of Laplace's
+        distribution.
+    state : ndarray of int, shape (n,), or None
+        How persistent each strategy's rate is, see :func:`states_by`; None: all alike.
     """
 
     location: FloatArray
     scale: FloatArray
     volatility: FloatArray
+    shape: FloatArray | None = None
+    state: IntArray | None = None
+
+    def states(self) -> IntArray:
+        """Return the state of each row, shape (n,)."""
+        return np.zeros(len(self.scale), dtype=np.int32) if self.state is None else self.state
+
+    def distances(self) -> FloatArray:
+        """Return how far each quantile is from the median, signed, never nil, shape (n, n_side_levels)."""
+        sides = np.array(SIDE_LEVELS)
+        shape = np.tile(laplace_quantiles(sides), (len(self.scale), 1)) if self.shape is None else self.shape
+        apart = _SIGN * np.maximum(_SIGN * shape, LEAST_SHAPE)
+        return np.asarray(self.scale[:, None] * _outward(apart))
+
+
+def _outward(distances: FloatArray) -> FloatArray:
+    """Return distances that never shrink from the median outwards."""
+    half = len(SIDE_LEVELS) // 2
+    low = -np.maximum.accumulate(-distances[:, half - 1 :: -1], axis=1)[:, ::-1]
+    high = np.maximum.accumulate(distances[:, half:], axis=1)
+    return np.concatenate([low, high], axis=1)
 
 
 @dataclass(frozen=True)
 class ScorePool:
-    """Scores of past forecasts whose outcomes are known.
+    """Ratios that past forecasts left, whose outcomes are known.
 
     Attributes
     ----------
-    score : ndarray of float32, shape (n,)
-        ``(actual - location) / scale``.
+    ratio : ndarray of float16, shape (n, n_side_levels)
+        ``(actual - median) / distance`` of each quantile; rounded, as bundles keep them.
     category, horizon_days, known_day : ndarray of int, shape (n,)
         Category code, horizon, and day number on which the outcome was known (origin + horizon).
+    state : ndarray of int, shape (n,)
+        How persistent the strategy's rate was.
     """
 
-    score: FloatArray
+    ratio: FloatArray
     category: IntArray
     horizon_days: IntArray
     known_day: IntArray
+    state: IntArray
 
     @classmethod
     def empty(cls) -> ScorePool:
-        """Return a pool without scores."""
+        """Return a pool without ratios."""
         none = np.empty(0, dtype=np.int32)
-        return cls(np.empty(0, dtype=np.float32), none, none, none)
+        return cls(np.empty((0, len(SIDE_LEVELS)), dtype=np.float16), none, none, none, none)
+
+    @classmethod
+    def of_scores(cls, score: FloatArray, category: IntArray, horizon_days: IntArray, known_day: IntArray) -> ScorePool:
+        """Return the ratios of forecasts in Laplace's shape that were off by so many spreads, each of shape (n,)."""
+        ratio = np.asarray(score, dtype=float)[:, None] / laplace_quantiles(np.array(SIDE_LEVELS))
+        return cls(_kept(ratio), category, horizon_days, known_day, np.zeros(len(ratio), dtype=np.int32))
 
     def __len__(self) -> int:
-        return len(self.score)
+        return len(self.ratio)
 
     def extended(self, other: ScorePool) -> ScorePool:
         """Return both pools as one."""
-        names = ("score", "category", "horizon_days", "known_day")
+        names = [field.name for field in fields(self)]
         return ScorePool(*(np.concatenate([getattr(self, n), getattr(other, n)]) for n in names))
 
     def where(self, mask: np.ndarray) -> ScorePool:
-        """Return the scores for which ``mask`` holds."""
-        return ScorePool(self.score[mask], self.category[mask], self.horizon_days[mask], self.known_day[mask])
+        """Return the ratios for which ``mask`` holds."""
+        return ScorePool(*(getattr(self, field.name)[mask] for field in fields(self)))
+
+    @cached_property
+    def rising(self) -> IntArray:
+        """Order in which each level's ratios rise, shape (n, n_side_levels)."""
+        return np.argsort(self.ratio, axis=0, kind="stable")
 
 
 def scores_of(raw: LocationScale, keys: ForecastKeys, actual: FloatArray, horizon_days: int) -> ScorePool:
-    """Score forecasts against what happened.
+    """Return the ratios that forecasts leave, given what happened.
 
     Parameters
     ----------
@@ -98,38 +169,46 @@ def scores_of(raw: LocationScale, keys: ForecastKeys, actual: FloatArray, horizo
     keys : ForecastKeys
         Their strategies and origins.
     actual : ndarray of shape (n,)
-        Realised ``apy``; forecasts with NaN leave no score.
+        Realised ``apy``; forecasts with NaN leave none.
     horizon_days : int
         Their horizon.
     """
     known = np.isfinite(actual)
-    z = np.clip((actual - raw.location) / raw.scale, -MAX_ABS_SCORE, MAX_ABS_SCORE)[known]
+    ratio = (actual - raw.location)[known, None] / raw.distances()[known]
     day = keys.origin.astype("datetime64[D]").astype(np.int64)[known] + horizon_days
     return ScorePool(
-        score=z.astype(np.float32),
+        ratio=_kept(ratio),
         category=keys.category[known].astype(np.int32),
         horizon_days=np.full(int(known.sum()), horizon_days, dtype=np.int32),
         known_day=day.astype(np.int32),
+        state=raw.states()[known].astype(np.int32),
     )
+
+
+def _kept(ratio: FloatArray) -> FloatArray:
+    return np.clip(ratio, -MAX_ABS_RATIO, MAX_ABS_RATIO).astype(np.float16)
 
 
 @dataclass(frozen=True)
 class Calibrator:
-    """Turns locations and scales into quantiles with the scores known on a day.
+    """Turns what a model says into quantiles, with the ratios known on a day.
 
     Attributes
     ----------
     pool : ScorePool
-        All scores so far, any horizon of :data:`HORIZON_GRID` or other.
+        All ratios so far, any horizon of :data:`HORIZON_GRID` or other.
     halflife_days : float
-        Age at which a score counts half.
+        Age at which a ratio counts half.
+    strength : tuple of float
+        How much of the factor of each of :data:`SIDE_LEVELS` is applied: 1 the whole, 0 nothing.
     """
 
     pool: ScorePool
-    halflife_days: float = SCORE_HALFLIFE_DAYS
+    halflife_days: float = HALFLIFE_DAYS
+    strength: tuple[float, ...] = WHOLE_STRENGTH
 
     def updated(self, new: ScorePool) -> Calibrator:
-        """Return a calibrator that also knows these scores."""
+        """Return a calibrator that also knows these ratios."""
         return replace(self, pool=self.pool.extended(new)) if len(new) else self
 
     def forecasts(
@@ -154,11 +233,12 @@ class Calibrator:
             Quantiles never cross; those of categories that cannot pay less than nothing are not
             below zero.
         """
-        z = np.zeros((len(CATEGORIES), len(levels)))
         today = int(keys.origin.max().astype("datetime64[D]").astype(np.int64)) if len(keys) else 0
-        for code in np.unique(keys.category):
-            z[code] = self._score_quantiles(int(code), horizon_days, today, np.asarray(levels))
-        quantiles = raw.location[:, None] + raw.scale[:, None] * z[keys.category]
+        factor = self._stretch(keys.category, raw.states(), horizon_days, today)
+        quantiles = np.empty((len(keys), len(QUANTILE_LEVELS)))
+        quantiles[:, _MEDIAN] = raw.location
+        quantiles[:, _SIDE] = raw.location[:, None] + _outward(raw.distances() * factor)
+        wanted = quantiles_between(np.array(QUANTILE_LEVELS), quantiles, np.asarray(levels))
         floor = least_apy(keys.category)
         return Forecasts(
             keys=keys,
@@ -166,50 +246,59 @@ class Calibrator:
             levels=levels,
             apy=np.maximum(raw.location, floor),
             volatility=raw.volatility,
-            quantiles=np.maximum(np.maximum.accumulate(quantiles, axis=1), floor[:, None]),
+            quantiles=np.maximum(np.maximum.accumulate(wanted, axis=1), floor[:, None]),
         )
 
-    def _score_quantiles(self, category: int, horizon_days: int, today: int, levels: FloatArray) -> FloatArray:
-        pool = self.pool.where(self.pool.known_day <= today)
-        if not len(pool):
-            return laplace_quantiles(levels)
+    def _stretch(self, category: IntArray, state: IntArray, horizon_days: int, today: int) -> FloatArray:
+        """Return what each row's distances are multiplied by, shape (n, n_side_levels)."""
+        found = np.ones((len(category), len(SIDE_LEVELS)))
+        weight = self._weights(horizon_days, today)
+        if weight is None:
+            return found
+        for code, kind in np.unique(np.stack([category, state]), axis=1).T.tolist():
+            mine = (category == code) & (state == kind)
+            found[mine] = self._factors(weight, code, kind) ** np.array(self.strength)
+        return found
+
+    def factors(self, category: int, horizon_days: int, today: int, state: int = 0) -> FloatArray:
+        """Return by how much each distance would have to be stretched for its level to hold, shape (n_side_levels,).
+
+        Parameters
+        ----------
+        category, horizon_days, today, state : int
+            Of the forecasts; ratios known after ``today`` are not looked at. Without any, ones.
+        """
+        weight = self._weights(horizon_days, today)
+        return np.ones(len(SIDE_LEVELS)) if weight is None else self._factors(weight, category, state)
+
+    def _weights(self, horizon_days: int, today: int) -> FloatArray | None:
+        """Return how much each ratio counts by age and horizon, None if none is known yet."""
+        pool = self.pool
+        known = pool.known_day <= today
+        if not known.any():
+            return None
         age = (today - pool.known_day) / self.halflife_days
         distance = np.log(pool.horizon_days / horizon_days) / HORIZON_BANDWIDTH
-        log_weight = -np.log(2.0) * age - 0.5 * distance**2
-        # Relative to the best score there is: after a long silence, or far from every kept horizon,
+        log_weight = np.where(known, -np.log(2.0) * age - 0.5 * distance**2, -np.inf)
+        # Relative to the best ratio there is: after a long silence, or far from every kept horizon,
         # the nearest known shape still stands.
-        weight = np.exp(log_weight - log_weight.max())
-        own = pool.category == category
-        weight = weight * (own + BORROWED_WEIGHT / weight.sum())
-        return weighted_quantiles(pool.score.astype(float), weight, levels)
+        return np.asarray(np.exp(log_weight - log_weight.max()))
+
+    def _factors(self, weight: FloatArray, category: int, state: int) -> FloatArray:
+        pool = self.pool
+        weight = weight * ((pool.category == category) + BORROWED_WEIGHT / weight.sum())
+        weight = weight * ((pool.state == state) + BORROWED_WEIGHT / weight.sum())
+        inside = np.where(_SIGN > 0, SIDE_LEVELS, 1.0 - np.array(SIDE_LEVELS))
+        found = [
+            weighted_quantile(pool.ratio[order, j].astype(float), weight[order], float(inside[j]))
+            for j, order in enumerate(pool.rising.T)
+        ]
+        return np.clip(found, *FACTOR_RANGE)
 
 
-def weighted_quantiles(values: FloatArray, weights: FloatArray, levels: FloatArray) -> FloatArray:
-    """Return quantiles of a weighted sample, interpolated between mid-points of the weight steps.
-
-    Parameters
-    ----------
-    values, weights : ndarray of shape (n,)
-        Sample and positive weights.
-    levels : ndarray of shape (k,)
-        Levels in [0, 1].
-
-    Returns
-    -------
-    ndarray of shape (k,)
-        Never falling in the level. With equal weights this is Hazen's rule (numpy's
-        ``method="hazen"``).
-    """
-    order = np.argsort(values, kind="stable")
-    ordered, mass = values[order], weights[order]
-    middle = np.cumsum(mass) - mass / 2
-    return np.asarray(np.interp(levels, middle / mass.sum(), ordered))
-
-
-def laplace_quantiles(levels: FloatArray) -> FloatArray:
-    """Return quantiles of the standard Laplace distribution: what the network's loss assumes."""
-    p = np.asarray(levels)
-    return np.where(p < 0.5, np.log(2 * p), -np.log(2 * (1 - p)))
+def states_by(persistence: FloatArray) -> IntArray:
+    """Return 0, 1 or 2, the more the longer a move lasts, for the feature of that name, shape (n,)."""
+    return np.searchsorted(STATE_EDGES, persistence).astype(np.int32)
 
 
 def least_apy(category: IntArray) -> FloatArray:

@@ -20,7 +20,13 @@ class TrainingPlan:
     seed : int
         Seeds weights, batches, horizons and dropout.
     members : int
-        Networks in the bundle.
+        Networks in the bundle that say what is paid.
+    volatility_members : int
+        Networks in the bundle that say how much the rate will move; 0: read off the others' spread. The
+        textbook recipe has none.
+    shape_members : int
+        Small networks that say where quantiles lie around the median; 0: as Laplace's distribution has them.
+        The textbook recipe has none.
     recipe : {"anchored", "textbook"}
         What the outputs mean and how they are taught.
     learning_rate : float
@@ -37,9 +43,11 @@ class TrainingPlan:
     batch_size: int = 32
     seed: int = 0
     members: int = 3
+    volatility_members: int = 2
+    shape_members: int = 3
     recipe: str = "anchored"
-    learning_rate: float = 1.6e-3
-    learning_rate_decay: float = 0.6
+    learning_rate: float = 2e-3
+    learning_rate_decay: float = 0.7
     weight_decay: float = 0.1
     patience: int = 2
 
@@ -49,6 +57,8 @@ class TrainingPlan:
         _check("batch_size", self.batch_size, 1, 65_536)
         _check("seed", self.seed, 0, 2**31 - 1)
         _check("members", self.members, 1, 8)
+        _check("volatility_members", self.volatility_members, 0, 8)
+        _check("shape_members", self.shape_members, 0, 8)
         if self.recipe not in ("anchored", "textbook"):
             raise RequestError("recipe", self.recipe, "anchored or textbook")
 

@@ -50,12 +50,16 @@ class Targets:
         Last value, local scale and realised ``apy``.
     volatility : ndarray of shape (batch,)
         Realised annualised normal volatility.
+    weight : ndarray of shape (batch, 2) or None
+        How much each row counts in the loss of each output, about 1 on average; None: all rows alike.
+        A recipe may leave it unread.
     """
 
     anchor: FloatArray
     scale: FloatArray
     apy: FloatArray
     volatility: FloatArray
+    weight: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Reading:
 
 
 class Recipe(Protocol):
-    """How outputs are taught and read."""
+    """What a network reads and how its outputs are taught; reading the outputs is each recipe's own."""
 
     @property
     def name(self) -> str:
@@ -88,10 +92,6 @@ class Recipe(Protocol):
 
     def loss(self, outputs: Tensor, targets: Targets) -> Tensor:
         """Return the mean loss of a batch, a scalar; ``outputs`` has shape (batch, 2)."""
-        ...
-
-    def read(self, outputs: FloatArray, anchor: FloatArray, scale: FloatArray) -> Reading:
-        """Return what the outputs of shape (n, 2) mean."""
         ...
 
     def inputs(self, features: FloatArray) -> FloatArray:
@@ -104,6 +104,14 @@ class Recipe(Protocol):
 
     def to_state(self) -> dict[str, float]:
         """Return the numbers needed to make the recipe again."""
+        ...
+
+
+class YieldRecipe(Recipe, Protocol):
+    """A recipe whose outputs say what a strategy will pay."""
+
+    def read(self, outputs: FloatArray, anchor: FloatArray, scale: FloatArray) -> Reading:
+        """Return what the outputs of shape (n, 2) mean."""
         ...
 
 
@@ -131,19 +139,24 @@ class AnchoredRecipe:
         return features
 
     def blur(self, windows: Tensor) -> Tensor:
-        """Add noise to the market channels, the same on all days of a window.
-
-        All strategies share the market's state, so together these channels name the day, and the network
-        would learn by heart what happened on it.
-        """
-        noise = MARKET_NOISE * torch.randn(len(windows), 1, len(MARKET_FEATURES))
-        blurred = windows.clone()
-        blurred[:, :, _MARKET] += noise
-        return blurred
+        """Add noise to the market channels."""
+        return blur_market(windows)
 
     def to_state(self) -> dict[str, float]:
         """Return nothing: the recipe has no numbers of its own."""
         return {}
+
+
+def blur_market(windows: Tensor) -> Tensor:
+    """Add noise to the market channels of windows of shape (batch, window, channels), the same on all days.
+
+    All strategies share the market's state, so together these channels name the day, and the network
+    would learn by heart what happened on it.
+    """
+    noise = MARKET_NOISE * torch.randn(len(windows), 1, len(MARKET_FEATURES))
+    blurred = windows.clone()
+    blurred[:, :, _MARKET] += noise
+    return blurred
 
 
 def _bounded(ratio: Tensor) -> Tensor:
@@ -215,7 +228,7 @@ class TextbookRecipe:
         }
 
 
-def recipe_from_state(name: str, state: dict[str, float]) -> Recipe:
+def recipe_from_state(name: str, state: dict[str, float]) -> YieldRecipe:
     """Make a recipe again from its name and numbers.
 
     Raises

@@ -22,7 +22,7 @@ MAX_GRADIENT_NORM: Final = 1.0
 LEAST_IMPROVEMENT: Final = 5e-4
 """A validation score must fall by this share to count as better: the last hundredths are not worth epochs."""
 
-AVERAGE_WINDOWS: Final = 100_000
+AVERAGE_WINDOWS: Final = 30_000
 """The weight average looks back over about this many windows, whatever the batch size."""
 
 _WARM_UP_WINDOWS: Final = 20_000

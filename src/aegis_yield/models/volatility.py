@@ -1,4 +1,7 @@
-r"""From the network's second output to the volatility of DESIGN section 2.
+r"""From the spread of the rate to the volatility of DESIGN section 2, where no network is taught it.
+
+Bundles with volatility members ask those (see :mod:`aegis_yield.models.volatility_recipe`); this map serves bundles
+without, and reads the volatility off the second output of the others.
 
 The spread of a horizon's mean and the size of daily changes are different things: where a rate reverts, days
 move a lot and weeks little. A robust log-linear regression on the calibration block maps one to the other,
