@@ -6,10 +6,10 @@ READY := $(VENV)/.ready
 BENCH_READY := $(VENV)/.bench-ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo collect test test-slow check format train evaluate serve bench clean
+.PHONY: help demo collect test test-slow check format train evaluate serve bench bench-forecast clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(READY): requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -57,13 +57,16 @@ serve: $(READY) ## serve forecasts on http://127.0.0.1:5000
 
 bench: $(BENCH_READY) ## measure: speed, the race against peers, the simulated market's facts, collection
 	$(BIN)/python benchmarks/speed.py
-	$(BIN)/python benchmarks/forecast.py
+	$(BIN)/python benchmarks/forecast.py --quick
 	$(BIN)/python benchmarks/stylised_facts.py
 	$(BIN)/python benchmarks/collection.py
 	$(BIN)/python benchmarks/scenarios.py
 	$(BIN)/python benchmarks/allocation.py
 	$(BIN)/python benchmarks/optimizers.py
 	$(BIN)/python benchmarks/whole_allocation.py
+
+bench-forecast: $(BENCH_READY) ## the race of forecasters on the last year of the reference data (hours; resumable)
+	$(BIN)/python benchmarks/forecast.py --json reports/race.json --html reports/race.html
 
 clean: ## remove what the targets made, except models and data
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis htmlcov reports
