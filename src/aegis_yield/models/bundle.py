@@ -70,7 +70,9 @@ class Bundle:
     @property
     def data_end(self) -> str:
         """ISO date of the last row that training or calibration saw."""
-        return str(self.provenance.get("data", {}).get("last_date", "unknown"))
+        trained = str(self.provenance.get("data", {}).get("last_date", "unknown"))
+        calibrated = str(self.provenance.get("calibrated", {}).get("until", ""))
+        return trained if trained == "unknown" else max(trained, calibrated)
 
 
 def bundle_bytes(bundle: Bundle) -> bytes:

@@ -1,0 +1,56 @@
+"""``aegis calibrate``: let intervals learn from what came since a model was trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aegis_yield.cli.options import DataOption, JsonFlag, ModelOption
+from aegis_yield.cli.shared import notes, out
+
+
+def calibrate(
+    data: DataOption = None,
+    model: ModelOption = None,
+    update: Annotated[bool, typer.Option("--update", help="Write the result as the next version.")] = False,
+    output: Annotated[Path | None, typer.Option(help="Folder of bundles to write to. Default: models/.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Let a model's intervals learn from outcomes since its training. Its networks stay as they are.
+
+    Without --update it only says what would change.
+
+    Examples:
+
+      aegis calibrate
+
+      aegis calibrate --model models/lstm_v1.pth --data data/processed --update
+    """
+    from aegis_yield.cli.progress import StepDisplay
+    from aegis_yield.pipelines.calibrate import calibrate as learn
+    from aegis_yield.pipelines.calibrate import write
+    from aegis_yield.pipelines.datasets import open_dataset
+    from aegis_yield.pipelines.models import choose_model
+    from aegis_yield.registry import models_folder
+
+    dataset = open_dataset(data)
+    path, bundle = choose_model(dataset, model)
+    with StepDisplay(notes, "horizons") as display:
+        result = learn(bundle, dataset, display)
+    if update:
+        result = write(result, output or models_folder())
+    if as_json:
+        changes = [
+            {"category": x.category, "n_outcomes": x.n_outcomes, "width_factor": x.width_factor, "shift": x.shift}
+            for x in result.changes
+        ]
+        written = str(result.path) if result.path else None
+        typer.echo(json.dumps({"n_outcomes": result.n_outcomes, "changes": changes, "written": written}, indent=2))
+        return
+    out.print(f"{path}: {result.n_outcomes:,} outcomes since {bundle.data_end}, over all horizons", soft_wrap=True)
+    for change in result.changes:
+        out.print(str(change), soft_wrap=True)
+    out.print(f"written: {result.path}" if result.path else "nothing written: --update writes the next version")
