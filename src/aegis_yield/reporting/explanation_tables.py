@@ -42,7 +42,7 @@ def explanation_table(row: StrategyForecast, explanation: Explanation, horizon_d
     for feature in explanation.features:
         table.add_row(Text(f"{feature.name}: {feature.meaning}"), f"{feature.value:.3g}", points(feature.apy))
     table.add_row("all other features", "", points(explanation.other_features), end_section=True)
-    table.add_row("calibration and floor", "", points(explanation.calibration))
+    table.add_row("shape, calibration and floor", "", points(explanation.calibration))
     table.add_row("forecast", "", percent(explanation.apy, 3))
     families = [f"{name} {points(apy)}" for name, apy in explanation.families.items()]
     days = [f"{_short(day)} {points(apy)}" for day, apy in explanation.days.items()]
