@@ -16,12 +16,14 @@ from fastapi_offline import FastAPIOffline
 
 from aegis_yield import __version__
 from aegis_yield.domain.categories import CATEGORIES
-from aegis_yield.domain.errors import AegisError, BundleError, DataError
+from aegis_yield.domain.errors import AegisError
 from aegis_yield.pipelines.datasets import strategy_listing
 from aegis_yield.pipelines.explain import ask_why, to_json_with
-from aegis_yield.pipelines.predict import Forecaster, Question
+from aegis_yield.pipelines.predict import Answer, Forecaster, Question
 from api import problems
+from api.freshness import Keeper, Served, Source, part_of
 from api.limits import BodyLimit
+from api.recording import Recorder, recorder_for
 from api.schemas import (
     Liveness,
     PredictRequest,
@@ -32,8 +34,6 @@ from api.schemas import (
     StrategyPage,
 )
 from api.settings import ServiceSettings, read_settings
-
-logger = logging.getLogger("aegis_yield.service")
 
 Loader = Callable[[], Forecaster]
 FAULTS: dict[int | str, dict[str, Any]] = {
@@ -49,15 +49,27 @@ def create_app(settings: ServiceSettings | None = None, load: Loader | None = No
     settings : ServiceSettings, optional
         By default from the environment.
     load : callable, optional
-        Makes the forecaster; by default from the settings' paths. Called once, at start.
+        Makes the forecaster, once, at start. By default it comes from the settings' paths, and again whenever the
+        files there change.
     """
     chosen = settings or read_settings()
-    loader = load or (lambda: Forecaster.open(chosen.data, chosen.model))
+    source = Source(chosen.data, chosen.model)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        app.state.forecaster, app.state.failure = _load(loader)
-        yield
+        def publish(served: Served) -> None:
+            app.state.forecaster = served.forecaster  # one assignment: a request sees the old one or the new one
+
+        app.state.forecaster = None
+        app.state.recorder = recorder_for(chosen.service.record) if load is None else None
+        app.state.keeper = Keeper(load, None, publish) if load else Keeper(source.open, source, publish)
+        app.state.keeper.start(chosen.service.watch_s)
+        try:
+            yield
+        finally:
+            app.state.keeper.stop()
+            if app.state.recorder is not None:
+                app.state.recorder.stop()
 
     app = FastAPIOffline(  # its /docs page loads nothing from a foreign host
         title="Aegis Yield",
@@ -71,30 +83,24 @@ def create_app(settings: ServiceSettings | None = None, load: Loader | None = No
     return app
 
 
-def _load(loader: Loader) -> tuple[Forecaster | None, AegisError | None]:
-    """Load model and tables; without them the service lives, says why it is not ready, and answers 503."""
-    try:
-        forecaster = loader()
-    except AegisError as error:
-        logger.error("not ready: %s", error)
-        return None, error
-    logger.info("serving %s on %s", forecaster.model_version, forecaster.dataset.name)
-    return forecaster, None
-
-
 def _forecaster(request: Request) -> Forecaster:
-    failure = request.app.state.failure
-    if failure is not None:
-        raise AegisError(f"not ready: {_public_reason(failure)}") from failure
-    forecaster: Forecaster = request.app.state.forecaster
+    """Read what is served, once for a request: its whole answer comes from one model and one state of the tables."""
+    forecaster: Forecaster | None = request.app.state.forecaster
+    if forecaster is None:
+        failure = request.app.state.keeper.failure
+        # What is missing, without the machine's paths: those are in the log.
+        reason = f"{part_of(failure)} of this service could not be loaded; its log says why"
+        raise AegisError(f"not ready: {reason}") from failure
     return forecaster
 
 
-def _public_reason(failure: AegisError) -> str:
-    """Say what is missing without the machine's paths: those are in the log."""
-    kinds: tuple[tuple[type[AegisError], str], ...] = ((BundleError, "the model"), (DataError, "the data"))
-    part = next((name for kind, name in kinds if isinstance(failure, kind)), "a part")
-    return f"{part} of this service could not be loaded; its log says why"
+def _recorded(request: Request, answer: Answer, content: dict[str, Any]) -> dict[str, Any]:
+    """Hand an answer over for recording; only what is recorded has an id that can be asked for later."""
+    recorder: Recorder | None = request.app.state.recorder
+    if recorder is None or not recorder.take(answer):
+        for prediction in content["predictions"].values():
+            prediction.pop("forecast_id", None)
+    return content
 
 
 Ready = Annotated[Forecaster, Depends(_forecaster)]
@@ -103,10 +109,10 @@ Ready = Annotated[Forecaster, Depends(_forecaster)]
 def _add_routes(app: FastAPI) -> None:
     # What was not asked for is left out of the answer, not null in it.
     @app.post("/predict", responses=FAULTS, summary="Forecast strategies", response_model_exclude_unset=True)
-    def predict(order: PredictRequest, forecaster: Ready) -> PredictResponse:
+    def predict(order: PredictRequest, forecaster: Ready, request: Request) -> PredictResponse:
         question = Question(order.strategies, order.horizon_days, order.level)
         answer, explanations = ask_why(forecaster, question) if order.explain else (forecaster.ask(question), [])
-        return PredictResponse.model_validate(to_json_with(answer, explanations))
+        return PredictResponse.model_validate(_recorded(request, answer, to_json_with(answer, explanations)))
 
     @app.get("/strategies", responses=FAULTS, summary="List strategies")
     def strategies(
@@ -126,8 +132,11 @@ def _add_routes(app: FastAPI) -> None:
     def live() -> Liveness:
         return Liveness(status="alive")
 
-    @app.get("/health/ready", responses=FAULTS, summary="Model and tables are loaded")
-    def ready(forecaster: Ready) -> Readiness:
+    # A loaded_at or warnings that there are none of is left out, not null.
+    @app.get(
+        "/health/ready", responses=FAULTS, summary="Model and tables are loaded", response_model_exclude_unset=True
+    )
+    def ready(forecaster: Ready, request: Request) -> Readiness:
         last = forecaster.dataset.last_date
         return Readiness(
             status="ready",
@@ -137,7 +146,21 @@ def _add_routes(app: FastAPI) -> None:
             n_strategies=len(forecaster.known_strategies),
             last_date=last,
             data_age_days=(dt.datetime.now(dt.UTC).date() - last).days,
+            **_upkeep(request, forecaster),
         )
+
+
+def _upkeep(request: Request, forecaster: Forecaster) -> dict[str, Any]:
+    """Say since when this is served, and what does not go as it should."""
+    keeper: Keeper = request.app.state.keeper
+    recorder: Recorder | None = request.app.state.recorder
+    warnings = [keeper.warning] if keeper.warning else []
+    if recorder is not None and recorder.dropped:
+        warnings.append(f"{recorder.dropped} forecasts given out could not be recorded")
+    served, found = keeper.served, {"warnings": warnings} if warnings else {}
+    if served is not None and served.stamp and served.forecaster is forecaster:
+        return {"loaded_at": served.loaded_at, **found}
+    return dict(found)
 
 
 def _described(rows: Sequence[dict[str, Any]], forecaster: Forecaster) -> list[StrategyInfo]:

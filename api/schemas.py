@@ -98,6 +98,9 @@ class Prediction(BaseModel):
     as_of: dt.date = Field(description="UTC day of the newest row used.")
     data_age_days: int = Field(description="Days from as_of to today, UTC.")
     horizon_days: int
+    forecast_id: str | None = Field(
+        None, description="Name under which it is recorded, for `aegis trace`; only where it is recorded."
+    )
     explanation: Explanation | None = Field(None, description="Only where it was asked for.")
 
 
@@ -152,6 +155,10 @@ class Readiness(BaseModel):
     n_strategies: int
     last_date: dt.date
     data_age_days: int
+    loaded_at: dt.datetime | None = Field(None, description="Since when this model and these tables are served, UTC.")
+    warnings: list[str] | None = Field(
+        None, description="What does not go as it should while the service answers, e.g. a newer model is damaged."
+    )
 
 
 class FieldFault(BaseModel):

@@ -13,7 +13,7 @@ from aegis_yield.preprocessing.features import FEATURE_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-COMMANDS = {command.name for command in app.registered_commands}
+COMMANDS = {command.name for command in (*app.registered_commands, *app.registered_groups)}
 
 
 def text_of(page: Path) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from aegis_yield.domain.categories import CATEGORIES
 from aegis_yield.utils.typing import BoolArray, IntArray
-from benchmarks.race.rows import COVERED, LOSSES, Losses
-from benchmarks.race.standings import NAIVE, Field, pairing_of
+from benchmarks.race.rows import COVERED, LOSSES, Losses, quarter_name, quarter_of
+from benchmarks.race.standings import NAIVE, Field, pairing_of, tercile_labels
 
 
 def cold_table(field: Field, method: str, cold: Losses, held_out: frozenset[str]) -> dict[str, Any]:
@@ -32,7 +33,9 @@ def cold_table(field: Field, method: str, cold: Losses, held_out: frozenset[str]
         ``unseen`` and ``seen``: scores of the cold method on strategies that it has not and has learned from;
         ``warm``: the method trained on all, on the held-out strategies; ``ratio``: cold over warm on the
         held-out strategies, with intervals; ``unseen_over_seen``: the ratio of the two relative scores (over different
-        strategies, so it also tells how hard they are, which ``warm_unseen_over_seen`` shows).
+        strategies, so it also tells how hard they are, which ``warm_unseen_over_seen`` shows);
+        ``unseen_groups``: coverage of the cold method on unseen strategies by category, tercile of EWMA volatility
+        and quarter.
     """
     unseen = np.isin(field.rows.strategy_id, list(held_out))
     warm = field.losses[method]
@@ -46,9 +49,29 @@ def cold_table(field: Field, method: str, cold: Losses, held_out: frozenset[str]
     ratios = {name: asdict(pairing.ratio(cold[name][unseen], warm[name][unseen])) for name in LOSSES}
     return table | {
         "ratio": ratios,
+        "unseen_groups": _coverage_by_group(field, cold, unseen),
         "unseen_over_seen": {name: table["unseen"][name] / table["seen"][name] for name in LOSSES},
         "warm_unseen_over_seen": {name: table["warm"][name] / table["warm_seen"][name] for name in LOSSES},
     }
+
+
+def _coverage_by_group(field: Field, losses: Losses, chosen: BoolArray) -> dict[str, dict[str, dict[str, float]]]:
+    rows = field.rows
+    labels = {
+        "category": np.array(CATEGORIES)[rows.category],
+        "tercile": tercile_labels(field.volatility[NAIVE], chosen),
+        "quarter": np.array([quarter_name(quarter) for quarter in quarter_of(rows.day)]),
+    }
+    return {
+        kind: {str(one): _covered(losses, chosen & (names == one)) for one in np.unique(names[chosen])}
+        for kind, names in labels.items()
+    }
+
+
+def _covered(losses: Losses, own: BoolArray) -> dict[str, float]:
+    names = [f"cover{round(100 * level)}" for level in COVERED]
+    found = {name: float(losses[name.replace("cover", "inside")][own].mean()) for name in names}
+    return found | {"n_rows": int(own.sum())}
 
 
 def _scores(field: Field, losses: Losses, chosen: BoolArray) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 Both forecast the trailing h-day mean of the rate h steps ahead, over all strategies at once: the last step of that path
 is the target itself, so its quantiles are those of the target and nothing about days has to be assumed. The daily rate
-comes along as a historic input, the category as a static one. Windows are scaled one by one by their median
-and mean absolute deviation and squashed by asinh (neuralforecast's ``invariant``), which leaves quantiles
-quantiles. A window without any movement has no scale: its forecast is its last value.
+comes along as a historic input, the category as a static one. Windows are standardised one by one; a window
+without any movement has no scale, its forecast is its last value. Scalers and lengths of windows were tried on
+origins of 2023-07 … 2024-01 and the strongest kept: relCRPS of NHITS .83 with 56 days and this scaler, .85 with 28,
+1.05 with the LSTM's default scaler; of the LSTM .99, 1.08 with its default scaler.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from aegis_yield.preprocessing.rolling import fill_forward, trailing_sum
 from aegis_yield.utils.typing import FloatArray, IntArray
 from benchmarks.race.task import Assignment, QuantileWalk, Run, Task, joined
 
-INPUT_DAYS: Final = 28
+INPUT_DAYS: Final = {"LSTM": 28, "NHITS": 56}
 MAX_STEPS: Final = 1_000
 BATCH_WINDOWS: Final = 256
 SCALER: Final = "standard"
@@ -51,7 +52,7 @@ def _run(task: Task, kind: str) -> Run:
         forecaster = fitted(kind, assignment, task.settings)
         seconds["fit"] += time.perf_counter() - began
         panel = assignment.panel()
-        reader = Reader(forecaster, horizon, panel, int(task.settings.get("input_days", INPUT_DAYS)))
+        reader = Reader(forecaster, horizon, panel, int(task.settings.get("input_days", INPUT_DAYS[kind])))
         walk = QuantileWalk(kind, horizon, reader, None, corrects_point=False)
         tables[horizon] = joined(list(walk.over(panel, task.origins)), horizon).to_frame()
         seconds["origin"] = float(np.median(walk.seconds))
@@ -71,7 +72,7 @@ def fitted(kind: str, task: Assignment, settings: Any) -> Any:
     loss = importlib.import_module("neuralforecast.losses.pytorch").MQLoss(quantiles=list(QUANTILE_LEVELS))
     options = {
         "h": task.horizon_days,
-        "input_size": int(settings.get("input_days", INPUT_DAYS)),
+        "input_size": int(settings.get("input_days", INPUT_DAYS[kind])),
         "hist_exog_list": ["apy"],
         "stat_exog_list": list(CATEGORIES),
         "loss": loss,

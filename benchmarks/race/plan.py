@@ -129,6 +129,8 @@ class Job:
         What the method reads.
     version : str
         Hash of data, code and settings.
+    code : str
+        Hash of the code alone: a worker that finds other code refuses to work under this version.
     """
 
     method: str
@@ -138,6 +140,7 @@ class Job:
     cold: bool
     settings: Mapping[str, Any] = field(hash=False)
     version: str
+    code: str = ""
 
     @property
     def name(self) -> str:
@@ -187,18 +190,19 @@ def jobs_of(course: Course, entry: Entry, data_hash: str, cold: bool = False) ->
     """Return the jobs of one method on the course."""
     method = entry.method
     own = {name: entry.settings[name] for name in method.settings if entry.settings.get(name) is not None}
-    facts = {"method": method.key, "data": data_hash, "settings": own, "code": code_digest(method.depends_on)}
+    code = code_digest(method.depends_on)
+    facts = {"method": method.key, "data": data_hash, "settings": own, "code": code}
     origins = course.thinned if method.slow and not entry.every_origin else course.origins
     version = digest(facts | {"held_out": course.held_out_share if cold else 0.0})
     if not method.trained:
-        return [Job(method.key, None, origins, entry.horizons, cold, own, version)]
+        return [Job(method.key, None, origins, entry.horizons, cold, own, version, code)]
     groups = [entry.horizons] if method.key == "ours" else [(horizon,) for horizon in entry.horizons]
     jobs = []
     for cutoff, days in course.legs(origins):
         bundle = entry.settings.get("bundles", {}).get(cutoff) if method.key == "ours" else None
         given = own | ({"bundle": str(bundle)} if bundle else {})
         stamp = digest({"version": version, "bundle": _stamp(bundle)}) if bundle else version
-        jobs += [Job(method.key, cutoff, days, group, cold, given, stamp) for group in groups]
+        jobs += [Job(method.key, cutoff, days, group, cold, given, stamp, code) for group in groups]
     return jobs
 
 

@@ -113,6 +113,11 @@ def _cold(cold: Mapping[str, Any]) -> Iterator[Verdict]:
             "cold start: relCRPS of unseen over the other strategies", entry["unseen_over_seen"]["crps"], 1.05
         )
         yield Verdict("cold start: coverage off by, worst of 80/90/95 %", worst_gap(entry["unseen"]), 0.02)
+        for kind, groups in entry["unseen_groups"].items():
+            limit = 0.03 if kind == "quarter" else 0.02
+            for name, own in groups.items():
+                if own["n_rows"] >= MIN_ORIGINS:
+                    yield Verdict(f"cold start: coverage off by, {name}", worst_gap(own), limit)
 
 
 def _costs(costs: Mapping[str, Any]) -> Iterator[Verdict]:

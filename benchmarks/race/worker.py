@@ -18,7 +18,7 @@ import polars as pl
 
 from benchmarks.race.methods import BY_KEY
 from benchmarks.race.plan import Job, Source
-from benchmarks.race.store import Store
+from benchmarks.race.store import Store, code_digest
 from benchmarks.race.task import Task, held_out_strategies
 
 
@@ -26,6 +26,8 @@ def main(path: Path) -> None:
     """Run the job described in a file."""
     order = json.loads(path.read_text())
     job = job_from(order["job"])
+    if job.code and job.code != code_digest(BY_KEY[job.method].depends_on):
+        raise RuntimeError("the source code has changed since the race began: start it again, results so far are kept")
     store = Store(Path(order["store"]))
     dataset = Source(**order["source"]).open()
     task = Task(

@@ -46,7 +46,7 @@ def test_a_job_survives_the_way_to_its_worker() -> None:
 @pytest.mark.slow
 def test_what_is_there_is_not_made_again_and_a_failure_stops_nobody(tmp_path: Path) -> None:
     first, second = jobs("last", "ewma")
-    broken = dataclasses.replace(first, method="nf-lstm", horizons=(7,))  # trained, but without a cut-off
+    broken = dataclasses.replace(first, method="nf-lstm", code="")  # trained, but without a cut-off
     said = io.StringIO()
     failures = crew(tmp_path, said).run([first, broken, second])
     assert [failure.job for failure in failures] == [broken]
@@ -61,6 +61,14 @@ def test_what_is_there_is_not_made_again_and_a_failure_stops_nobody(tmp_path: Pa
     assert crew(tmp_path, said).run([first, second]) == []
     assert "2 of 2 jobs are kept from before" in said.getvalue()
     assert (tmp_path / f"{first.name}.parquet").stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+def test_code_that_changed_while_the_race_ran_is_refused(tmp_path: Path) -> None:
+    (job,) = jobs("last")
+    failures = crew(tmp_path).run([dataclasses.replace(job, code="another")])
+    assert "source code has changed" in failures[0].reason
+    assert not list(tmp_path.glob("*.parquet"))
 
 
 @pytest.mark.slow

@@ -174,6 +174,10 @@ def test_a_cold_start_without_any_loss_of_skill_is_a_ratio_of_one(field: Field) 
     assert table["ratio"]["crps"]["value"] == pytest.approx(1.0)
     assert table["unseen"] == table["warm"]
     assert table["unseen"]["n_rows"] + table["seen"]["n_rows"] == len(field.rows)
+    for groups in table["unseen_groups"].values():
+        assert sum(group["n_rows"] for group in groups.values()) == table["unseen"]["n_rows"]
+        inside = sum(group["n_rows"] * group["cover90"] for group in groups.values())
+        assert inside / table["unseen"]["n_rows"] == pytest.approx(table["unseen"]["cover90"])
 
 
 def test_a_cold_start_compares_the_held_out_strategies_only(field: Field) -> None:

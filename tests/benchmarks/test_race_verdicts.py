@@ -66,6 +66,7 @@ def results(**pairs: float) -> dict[str, Any]:
     cold = {
         **{kind: scores(0.75) for kind in ("unseen", "seen", "warm", "warm_seen")},
         "ratio": {name: ratio(1.02) for name in ("mae", "crps", "winkler90")},
+        "unseen_groups": {"category": {"lending": scores(0.7, cover90=0.885), "vault": scores(0.7, 299)}, "quarter": {}},
         "unseen_over_seen": {"mae": 1.0, "crps": 1.04, "winkler90": 1.0},
         "warm_unseen_over_seen": {"mae": 1.0, "crps": 1.03, "winkler90": 1.0},
     }
@@ -117,6 +118,11 @@ def test_coverage_is_judged_by_its_worst_interval() -> None:
     found["horizons"][7]["slices"][OURS]["quarter"]["2024-Q4"] = scores(0.7, cover95=0.915)
     assert judged(found, "2024-Q4") == (pytest.approx(0.035), False)
     assert judged(found, "calm tercile") == (pytest.approx(0.0), True)
+
+
+def test_cold_starts_are_held_to_the_same_coverage() -> None:
+    assert judged(results(), "cold start: coverage off by, lending") == (pytest.approx(0.015), True)
+    assert not [v for v in verdicts(results()) if "cold start" in v.promise and "vault" in v.promise]
 
 
 def test_speed_is_judged_by_one_origin() -> None:

@@ -17,10 +17,12 @@ from aegis_yield.domain.errors import (
     HistoryError,
     InfeasibleError,
     OfflineError,
+    RegistryError,
     RequestError,
     SourceError,
     TableFault,
     TableFaultsError,
+    TrackingError,
     TrainingError,
     UnknownStrategyError,
 )
@@ -38,6 +40,8 @@ EXAMPLES = [
     RequestError("horizon_days", 31, "a whole number from 1 to 30"),
     BundleError("models/x.pth: not a bundle"),
     TrainingError("no rows to learn from"),
+    RegistryError("lstm_v9: no such version"),
+    TrackingError("postgresql://db: cannot be reached"),
     InfeasibleError(["min_invested_share", "max_cvar"], [("max_cvar", 0.01)]),
     CollectionError("configs/sources.toml: cannot be read"),
     SourceError("binance: HTTP 429: slow down", "transient", 7.0),
@@ -75,7 +79,7 @@ def real() -> dict[str, tuple[str | None, str | None]]:
 
 def test_the_tree_in_the_docstring_is_the_real_tree() -> None:
     assert drawn() == real()
-    assert len(drawn()) == 13
+    assert len(drawn()) == 15
 
 
 def test_every_class_has_an_example_here() -> None:
@@ -102,7 +106,7 @@ def test_the_message_is_one_line(error: AegisError) -> None:
 
 
 @pytest.mark.parametrize(
-    ("builtin", "n_classes"), [(ValueError, 6), (LookupError, 1), (RuntimeError, 5), (Exception, 13)]
+    ("builtin", "n_classes"), [(ValueError, 7), (LookupError, 1), (RuntimeError, 6), (Exception, 15)]
 )
 def test_callers_may_catch_the_builtin_they_expect(builtin: type[Exception], n_classes: int) -> None:
     assert sum(isinstance(error, builtin) for error in EXAMPLES) == n_classes

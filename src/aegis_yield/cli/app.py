@@ -8,7 +8,21 @@ from collections.abc import Sequence
 import typer
 
 from aegis_yield import __version__
-from aegis_yield.cli import collect, data, evaluate, optimize, predict, risk, serve, train
+from aegis_yield.cli import (
+    calibrate,
+    collect,
+    data,
+    evaluate,
+    models,
+    monitor,
+    optimize,
+    predict,
+    risk,
+    run,
+    serve,
+    trace,
+    train,
+)
 from aegis_yield.cli.shared import guarded
 
 app = typer.Typer(
@@ -22,6 +36,7 @@ app = typer.Typer(
 app.command("collect")(collect.collect)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("calibrate")(calibrate.calibrate)
 app.command("predict")(predict.predict)
 app.command("risk")(risk.risk)
 app.command("optimize")(optimize.optimize)
@@ -30,7 +45,11 @@ app.command("strategies")(data.strategies)
 app.command("check")(data.check)
 app.command("simulate")(data.simulate)
 app.command("features")(data.features)
+app.command("monitor")(monitor.monitor)
+app.command("trace")(trace.trace)
 app.command("serve")(serve.serve)
+app.command("run")(run.run)
+app.add_typer(models.app, name="models")
 
 
 @app.callback(invoke_without_command=True)

@@ -26,7 +26,9 @@ def evaluate(
     end: Annotated[str | None, typer.Option(help="Last origin. Default: the last whose outcome is known.")] = None,
     every: Annotated[int, typer.Option(help="Days between origins.")] = 7,
     horizon: HorizonOption = 7,
-    against: Annotated[list[Path] | None, typer.Option(help="Other bundles to race on the same origins.")] = None,
+    against: Annotated[
+        list[Path] | None, typer.Option(help="Other models to race on the same origins: paths, versions or aliases.")
+    ] = None,
     forecasts: Annotated[Path | None, typer.Option(help="Write all forecasts to this Parquet file.")] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write all scores to this JSON file.")] = None,
     html: Annotated[Path | None, typer.Option(help="Report with pictures.")] = Path("reports/evaluation.html"),
@@ -48,6 +50,7 @@ def evaluate(
     from aegis_yield.pipelines.evaluate import EvaluationOrder
     from aegis_yield.pipelines.evaluate import evaluate as run
     from aegis_yield.pipelines.models import choose_model
+    from aegis_yield.registry import find_version
     from aegis_yield.reporting.console import category_table, score_table
 
     dataset = open_dataset(data)
@@ -58,7 +61,7 @@ def evaluate(
         end=parse_date("end", end),
         every_days=every,
         horizon_days=horizon,
-        rivals={label: load_bundle(path) for label, path in _labelled(against or ())},
+        rivals={label: load_bundle(find_version(path)) for label, path in _labelled(against or ())},
     )
     with StepDisplay(notes, "origins") as display:
         result = run(order, display)

@@ -18,7 +18,11 @@ DataOption = Annotated[
     ),
 ]
 ModelOption = Annotated[
-    Path | None, typer.Option("--model", help="Bundle (.pth). Default: the newest models/lstm_v<N>.pth.")
+    Path | None,
+    typer.Option(
+        "--model",
+        help="A path, a version (4, lstm_v4) or an alias (champion). Default: the champion, else the newest.",
+    ),
 ]
 HorizonOption = Annotated[int, typer.Option("--horizon", help="Days ahead, 1 to 30.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]

@@ -34,6 +34,9 @@ def predict(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say which features and days moved each forecast (up to 20 strategies).")
     ] = False,
+    record: Annotated[
+        bool, typer.Option("--record", help="Remember the forecasts for `aegis monitor` and `aegis trace`.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Forecast what strategies will pay: APY, interval, volatility, as-of date, data age.
@@ -63,6 +66,8 @@ def predict(
     answer, explanations = ask_why(forecaster, question) if explain else (forecaster.ask(question), [])
     if output is not None:
         _write(answer, output)
+    if record:
+        _record(answer)
     if as_json:
         typer.echo(json.dumps(to_json_with(answer, explanations), indent=2, allow_nan=False))
     else:
@@ -107,6 +112,14 @@ def demo(
     out.print(allocation_table(allocation))
     write_demo_page(forecaster, answer, (risks, allocation), html)
     out.print(f"report: {html}", soft_wrap=True, markup=False)
+
+
+def _record(answer: Answer) -> None:
+    from aegis_yield.pipelines.record import record_forecasts, store_path
+
+    ids = record_forecasts(answer)
+    first = f"; follow one back with: aegis trace {ids[0]}" if ids else ""
+    say(f"recorded {len(ids)} forecasts: {store_path()}{first}")
 
 
 def _write(answer: Answer, path: Path) -> None:

@@ -37,10 +37,13 @@ def train(
     from aegis_yield.pipelines.datasets import open_dataset
     from aegis_yield.pipelines.train import TrainingOrder
     from aegis_yield.pipelines.train import train as run
+    from aegis_yield.registry import models_folder
+    from aegis_yield.registry.settings import TrackingSettings
 
     plan = TrainingPlan(epochs=epochs, batch_size=batch_size, seed=seed, members=members, recipe=recipe)
     last = parse_date("until", until)
-    order = TrainingOrder(dataset=open_dataset(data), plan=plan, until=last, models=output, resume=resume)
+    tracking = TrackingSettings.of(output or models_folder())
+    order = TrainingOrder(open_dataset(data), plan, until=last, models=output, resume=resume, tracking=tracking)
     with TrainingDisplay(notes) as display:
         result = run(order, display, say)
     provenance = result.bundle.provenance

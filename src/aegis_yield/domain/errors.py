@@ -10,6 +10,8 @@
     ├── RequestError (ValueError)          an argument outside what is allowed
     ├── BundleError (ValueError)           a model file that is missing, corrupt or foreign
     ├── TrainingError (RuntimeError)       training cannot start or go on
+    ├── RegistryError (ValueError)         a version or alias that is not there, or may not be changed so
+    ├── TrackingError (RuntimeError)       the store that records trainings cannot be reached or refuses
     ├── InfeasibleError (ValueError)       limits of an allocation that cannot all be met
     └── CollectionError (RuntimeError)     collection cannot start or go on
         ├── SourceError                    ... one source gave no usable answer
@@ -126,6 +128,14 @@ class BundleError(AegisError, ValueError):
 
 class TrainingError(AegisError, RuntimeError):
     """Training cannot start or cannot go on."""
+
+
+class RegistryError(AegisError, ValueError):
+    """A version or an alias is not there, or may not be changed as asked."""
+
+
+class TrackingError(AegisError, RuntimeError):
+    """The store that records trainings cannot be reached, or refuses what it is given."""
 
 
 class InfeasibleError(AegisError, ValueError):

@@ -25,10 +25,12 @@ from aegis_yield.domain.limits import (
 )
 from aegis_yield.domain.naming import StrategyNames
 from aegis_yield.models.bundle import Bundle, bundle_digest
+from aegis_yield.monitoring.records import Lineage
 from aegis_yield.pipelines.datasets import open_dataset
 from aegis_yield.pipelines.memory import InputsMemory
 from aegis_yield.pipelines.models import choose_model
 from aegis_yield.pipelines.names import load_names
+from aegis_yield.pipelines.record import lineage_of
 from aegis_yield.preprocessing.origins import OriginBatch
 from aegis_yield.preprocessing.panel import to_day
 from aegis_yield.registry import version_of
@@ -122,6 +124,8 @@ class Answer:
         Whether the data is simulated.
     notes : tuple of str
         What a reader must know before using the numbers.
+    lineage : Lineage, optional
+        From which model file and tables they were made; None where the model came from no file.
     """
 
     question: Question
@@ -131,6 +135,13 @@ class Answer:
     model_version: str
     simulated: bool
     notes: tuple[str, ...] = ()
+    lineage: Lineage | None = None
+
+    def forecast_id(self, row: StrategyForecast) -> str | None:
+        """Return the name under which ``aegis trace`` finds a row once it is recorded."""
+        if self.lineage is None:
+            return None
+        return self.lineage.forecast_id(row.strategy_id, row.as_of, self.question.horizon_days)
 
 
 @dataclass(frozen=True)
@@ -147,19 +158,27 @@ class Forecaster:
         For answers.
     names : StrategyNames
         Aliases.
+    bundle_path : Path, optional
+        Where the model lies, for tracing a number back to it.
     """
 
     dataset: Dataset
     bundle: Bundle
     model_version: str
     names: StrategyNames
+    bundle_path: Path | None = None
 
     @classmethod
     def open(cls, data: Path | None = None, model: Path | None = None) -> Forecaster:
         """Load tables and model, each from its default place unless a path is given."""
         dataset = open_dataset(data)
         path, bundle = choose_model(dataset, model)
-        return cls(dataset, bundle, f"{version_of(path)}-{bundle_digest(path)}", load_names())
+        return cls(dataset, bundle, f"{version_of(path)}-{bundle_digest(path)}", load_names(), path)
+
+    @cached_property
+    def lineage(self) -> Lineage | None:
+        """From what forecasts are made; None if the model came from no file."""
+        return lineage_of(self.dataset, self.bundle_path) if self.bundle_path is not None else None
 
     @cached_property
     def _memory(self) -> InputsMemory:
@@ -224,6 +243,7 @@ class Forecaster:
             self.model_version,
             self.dataset.is_simulated,
             self._notes(question),
+            self.lineage,
         )
 
     def _as_known(self, as_of: dt.date | None) -> Dataset:
@@ -343,6 +363,7 @@ def to_json(answer: Answer) -> dict[str, Any]:
                 "as_of": row.as_of.isoformat(),
                 "data_age_days": row.data_age_days,
                 "horizon_days": answer.question.horizon_days,
+                **({} if (key := answer.forecast_id(row)) is None else {"forecast_id": key}),
             }
             for row in answer.rows
         },

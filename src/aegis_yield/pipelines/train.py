@@ -14,16 +14,18 @@ from aegis_yield import __version__
 from aegis_yield.domain.dataset import Dataset
 from aegis_yield.domain.errors import HistoryError, TrainingError
 from aegis_yield.models.bundle import Bundle, bundle_bytes
-from aegis_yield.models.calibration import Calibrator
 from aegis_yield.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from aegis_yield.models.fitting import FittedModel, FittingSession, Progress
 from aegis_yield.models.plan import TrainingPlan
 from aegis_yield.models.training import Observer
 from aegis_yield.pipelines.datasets import content_hash
+from aegis_yield.pipelines.training_record import RecordedObserver, recording, results_of
 from aegis_yield.preprocessing.panel import build_panel, to_date
 from aegis_yield.preprocessing.splits import TimeSplit, split_time
 from aegis_yield.preprocessing.windows import build_windows
-from aegis_yield.registry import models_folder, publish
+from aegis_yield.registry import models_folder, publish, version_of
+from aegis_yield.registry.recorder import Recorder
+from aegis_yield.registry.settings import TrackingSettings
 from aegis_yield.utils.project import code_version
 
 CHECKPOINT_PATTERN = "unfinished-*.ckpt"
@@ -45,6 +47,8 @@ class TrainingOrder:
         Folder of bundles; the next free version is taken.
     resume : bool
         Go on with an unfinished training of the same plan on the same data.
+    tracking : TrackingSettings, optional
+        Where the training is recorded; by default nowhere.
     """
 
     dataset: Dataset
@@ -52,6 +56,7 @@ class TrainingOrder:
     until: dt.date | None = None
     models: Path | None = None
     resume: bool = False
+    tracking: TrackingSettings | None = None
 
     @property
     def folder(self) -> Path:
@@ -116,16 +121,29 @@ def train(order: TrainingOrder, observer: Observer, say: Callable[[str], None] =
     identity = {"plan": order.plan.to_dict(), "data_hash": fingerprint}
     if order.resume:
         session.progress = _resumed(order, identity, say)
-    fitted = session.run(observer, _saver(order, identity))
-    bundle = Bundle(
-        model=fitted.model,
-        calibrator=Calibrator(fitted.scores),
-        provenance=_provenance(dataset, fingerprint, order.plan, split, fitted),
-    )
-    path = publish(bundle_bytes(bundle), order.folder)
+    with recording(order.tracking, order.plan, dataset) as recorder:
+        fitted = session.run(RecordedObserver(observer, recorder) if recorder else observer, _saver(order, identity))
+        bundle = Bundle(
+            model=fitted.model,
+            calibrator=fitted.calibrator,
+            provenance=_provenance(dataset, fingerprint, order.plan, split, fitted),
+        )
+        path = _published(bundle, order, recorder)
+    if recorder and recorder.said:
+        say(recorder.said)
     if not fitted.interrupted:
         order.checkpoint.unlink(missing_ok=True)
     return TrainingResult(path, bundle, split)
+
+
+def _published(bundle: Bundle, order: TrainingOrder, recorder: Recorder | None) -> Path:
+    content = bundle_bytes(bundle)
+    if recorder:
+        recorder.publishing(results_of(content, bundle.provenance))
+    path = publish(content, order.folder)
+    if recorder:
+        recorder.published(version_of(path))
+    return path
 
 
 def _saver(order: TrainingOrder, identity: dict[str, Any]) -> Callable[[Progress], None]:

@@ -1,5 +1,23 @@
-"""Model files: where bundles lie, which is next, which is newest. A bundle is bytes here, nothing more."""
+"""Model files and their life cycle: versions, aliases, the record of trainings. A bundle is but bytes here."""
 
-from aegis_yield.registry.versions import candidate_models, default_model, models_folder, publish, version_of
+from aegis_yield.registry.aliases import CHAMPION, read_registry, stamp
+from aegis_yield.registry.versions import (
+    candidate_models,
+    default_model,
+    find_version,
+    models_folder,
+    publish,
+    version_of,
+)
 
-__all__ = ["candidate_models", "default_model", "models_folder", "publish", "version_of"]
+__all__ = [
+    "CHAMPION",
+    "candidate_models",
+    "default_model",
+    "find_version",
+    "models_folder",
+    "publish",
+    "read_registry",
+    "stamp",
+    "version_of",
+]

@@ -1,4 +1,4 @@
-"""Versions are files: ``models/lstm_v<N>.pth``, N counting up, never overwritten by training."""
+"""Versions are files: ``models/lstm_v<N>.pth``, N counting up, never overwritten, never used for another model."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ import uuid
 from pathlib import Path
 from typing import Final
 
-from aegis_yield.domain.errors import BundleError
-from aegis_yield.utils.files import write_bytes_atomically
+from aegis_yield.domain.errors import BundleError, RegistryError
+from aegis_yield.registry.aliases import ALIASES, read_registry
+from aegis_yield.utils.files import sha256_of, write_bytes_atomically
 from aegis_yield.utils.project import project_root, shipped_file
 
+DIGEST_CHARS: Final = 8
+"""So many characters of a file's SHA-256 stand behind a version where answers name it: ``lstm_v4-1a2b3c4d``."""
+
 _NAME: Final = re.compile(r"lstm_v(\d+)\.pth")
+_REFERENCE: Final = re.compile(rf"(?:lstm_)?v?(\d+)(?:-([0-9a-f]{{{DIGEST_CHARS}}}))?")
 
 
 def models_folder() -> Path:
@@ -33,7 +38,7 @@ def candidate_models() -> list[Path]:
     BundleError
         If there is none at all.
     """
-    numbered = _numbered(models_folder())
+    numbered = numbered_versions(models_folder())
     found = [numbered[number] for number in sorted(numbered, reverse=True)]
     shipped = shipped_file("models/lstm_v1.pth", "shipped/lstm_v1.pth")
     if shipped.is_file() and shipped not in found:
@@ -46,6 +51,50 @@ def candidate_models() -> list[Path]:
 def default_model() -> Path:
     """Return the first of :func:`candidate_models`."""
     return candidate_models()[0]
+
+
+def find_version(reference: str | Path, folder: Path | None = None) -> Path:
+    """Return the file that a reference means.
+
+    Parameters
+    ----------
+    reference : str or Path
+        ``champion`` or ``challenger``; a version as ``4``, ``v4``, ``lstm_v4`` or, exact to the byte,
+        ``lstm_v4-1a2b3c4d``; anything else is a path.
+    folder : Path, optional
+        Where versions lie; by default the project's ``models/``.
+
+    Raises
+    ------
+    BundleError
+        If an alias is not set, a version is not there, or its bytes are not those asked for.
+    """
+    text, folder = str(reference), folder or models_folder()
+    if text in ALIASES:
+        named = read_registry(folder).aliases.get(text)
+        if named is None:
+            raise BundleError(f"{text}: no version has this alias; list versions with: aegis models list, or name one")
+        path = folder / f"{named}.pth"
+        if not path.is_file():
+            raise BundleError(f"{text} is {named}, but {path} is gone; restore it, or: aegis models rollback")
+        return path
+    match = _REFERENCE.fullmatch(text)
+    if not match:
+        return Path(reference)
+    path = _existing(f"lstm_v{int(match[1])}", folder, text)
+    if match[2] and not sha256_of(path).startswith(match[2]):
+        raise BundleError(f"{text}: {path} holds other bytes than those; it was changed, or is from another folder")
+    return path
+
+
+def _existing(name: str, folder: Path, asked: str) -> Path:
+    path = folder / f"{name}.pth"
+    if path.is_file():
+        return path
+    shipped = shipped_file(f"models/{name}.pth", f"shipped/{name}.pth")
+    if folder == models_folder() and shipped.is_file():
+        return shipped
+    raise BundleError(f"{asked}: no such version in {folder}; list versions with: aegis models list")
 
 
 def publish(content: bytes, folder: Path) -> Path:
@@ -73,7 +122,7 @@ def publish(content: bytes, folder: Path) -> Path:
 
 
 def _link_to_next(draft: Path, folder: Path) -> Path:
-    number = max(_numbered(folder), default=0) + 1
+    number = max([*numbered_versions(folder), *_used(folder)], default=0) + 1
     while True:
         target = folder / f"lstm_v{number}.pth"
         try:
@@ -84,7 +133,17 @@ def _link_to_next(draft: Path, folder: Path) -> Path:
             return target
 
 
-def _numbered(folder: Path) -> dict[int, Path]:
+def _used(folder: Path) -> set[int]:
+    """Return the numbers of deleted versions: what was said of one of them must not be read of another."""
+    try:
+        deleted = read_registry(folder).deleted
+    except RegistryError:
+        return set()  # hours of training are not thrown away over a damaged list
+    return {int(match[1]) for name in deleted if (match := _NAME.fullmatch(f"{name}.pth"))}
+
+
+def numbered_versions(folder: Path) -> dict[int, Path]:
+    """Return the bundles of a folder by number."""
     if not folder.is_dir():
         return {}
     matches = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())

@@ -1,0 +1,68 @@
+"""``aegis run``: everything that is due, once, for cron or any orchestrator."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import Annotated, Final
+
+import typer
+
+from aegis_yield.cli.options import DataOption, HorizonOption, JsonFlag
+from aegis_yield.cli.shared import notes, out, say
+
+_ON: Final = ("1", "true", "yes", "on")
+
+
+def run(
+    data: DataOption = None,
+    collect: Annotated[
+        bool | None,
+        typer.Option("--collect/--no-collect", help="Default: collect, unless AEGIS_OFFLINE or --data is given."),
+    ] = None,
+    train: Annotated[bool, typer.Option("--train/--no-train", help="Train when a training is due.")] = True,
+    train_every: Annotated[int, typer.Option(help="Days of new data after which a training is due.")] = 30,
+    epochs: Annotated[int, typer.Option(help="Most passes over the data.")] = 100,
+    batch_size: Annotated[int, typer.Option(help="Windows per step.")] = 32,
+    members: Annotated[int, typer.Option(help="Networks in a bundle.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of a training.")] = 0,
+    horizon: HorizonOption = 7,
+    capital: Annotated[float | None, typer.Option(help="US dollars to allocate. Default: do not allocate.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Collect, validate, train if due, evaluate, ask the gate, promote, forecast, allocate; each only if needed.
+
+    Tables are those of --data or data/processed, never the simulated market by itself. Killed at any moment, the
+    same command goes on after the last completed step. Exit codes: 0 done or nothing to do (the gate may keep the
+    champion), 1 a step failed, 4 another run is at work, 130 interrupted. Logs: data/runs (see docs/operations.md).
+
+    Examples:
+
+      aegis run
+
+      aegis run --data data/processed --capital 250000 --json
+
+      aegis run --no-collect --no-train
+    """
+    from aegis_yield.cli.progress import TrainingDisplay
+    from aegis_yield.models.plan import TrainingPlan
+    from aegis_yield.pipelines.run import RunOrder
+    from aegis_yield.pipelines.run import run as run_all
+    from aegis_yield.reporting.run_summary import run_table
+
+    if collect is None:
+        collect = data is None and os.environ.get("AEGIS_OFFLINE", "").strip().lower() not in _ON
+    plan = TrainingPlan(epochs=epochs, batch_size=batch_size, seed=seed, members=members)
+    order = RunOrder(data, collect, train, train_every, plan, horizon, capital)
+    # A service manager's polite stop counts as Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with TrainingDisplay(notes) as display:
+        summary = run_all(order, display, say)
+    if as_json:
+        typer.echo(json.dumps(summary.to_json(), indent=2))
+    elif summary.steps:
+        out.print(run_table(summary))
+    if summary.locked_by:
+        say(f"another run is at work: {summary.locked_by}; nothing was done")
+    raise SystemExit(summary.exit_code)

@@ -1,0 +1,185 @@
+"""Steps of a run that decide which model serves: evaluate the challenger, ask the gate, promote."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from aegis_yield.models.bundle import load_bundle
+from aegis_yield.monitoring.gate import GateRule, Verdict
+from aegis_yield.pipelines import versions
+from aegis_yield.pipelines.evaluate import EvaluationOrder, evaluate
+from aegis_yield.pipelines.gate import GateOrder, decide, store_decision
+from aegis_yield.pipelines.run_engine import Outcome, Results
+from aegis_yield.pipelines.run_steps import Bench, hashed, kept, reports_folder
+from aegis_yield.pipelines.versions import challenge, record_scores
+from aegis_yield.registry import CHAMPION, aliases, find_version, read_registry
+from aegis_yield.registry.aliases import Registry, Why
+from aegis_yield.registry.versions import numbered_versions
+from aegis_yield.utils.files import sha256_of, write_text_atomically
+
+FIRST: Final = "first"
+"""There is no champion to beat."""
+
+_WON: Final = (FIRST, Verdict.PROMOTE)
+
+
+@dataclass
+class Evaluate:
+    """Score the newest model on days that it has not seen."""
+
+    bench: Bench
+    name: str = "evaluate"
+    needs: tuple[str, ...] = ("validate", "train")
+
+    def fingerprint(self, results: Results) -> str:
+        """Hash data, model, horizon."""
+        return hashed(
+            results["validate"]["dataset_sha256"], results["train"].get("sha256"), self.bench.order.horizon_days
+        )
+
+    def run(self, results: Results) -> Outcome:
+        """Evaluate it beside its baselines; scores go to ``reports/evaluation.json`` and to the record."""
+        name = results["train"].get("challenger")
+        if name is None:
+            return Outcome("no model to evaluate")
+        path = self.bench.shelf.path_of(name)
+        bundle = load_bundle(path)
+        start = dt.date.fromisoformat(bundle.data_end) + dt.timedelta(days=1)
+        dataset, horizon = self.bench.dataset(results), self.bench.order.horizon_days
+        if start > dataset.last_date - dt.timedelta(days=horizon):
+            return Outcome(f"{name} knows days to {bundle.data_end}: no later origin has a known outcome yet")
+        scores = evaluate(EvaluationOrder(dataset, bundle, start=start, horizon_days=horizon)).scores
+        report = reports_folder() / "evaluation.json"
+        write_text_atomically(report, json.dumps(plain(scores), indent=2, default=str, allow_nan=False) + "\n")
+        record_scores(self.bench.shelf, path, scores, {})
+        card = next(iter(scores["scores"].values()))
+        said = (
+            f"{name}: relMAE {card['rel_mae']:.3f}, {100 * card['intervals']['0.90']['coverage']:.1f} % in the 90 % "
+            f"interval, at {scores['n_origins']} origins from {scores['start']}"
+        )
+        return Outcome(said, {"files": [kept(report)]})
+
+
+@dataclass
+class Gate:
+    """Ask whether the newest model is better than the champion; a pair is settled once, not asked until it passes."""
+
+    bench: Bench
+    name: str = "gate"
+    needs: tuple[str, ...] = ("validate", "train", "evaluate")
+
+    def fingerprint(self, results: Results) -> str:
+        """Hash both models and the rule; the data too, until there was enough of it for a verdict."""
+        registry, newest = read_registry(self.bench.shelf.folder), results["train"]
+        champion = registry.champion
+        rival = sha256_of(find_version(CHAMPION, self.bench.shelf.folder)) if champion else None
+        pair = self._pair(champion, rival, newest.get("sha256"))
+        nothing = _nothing_to_judge(registry, newest.get("challenger"))
+        before = self.bench.journal.done(self.name)
+        if before is not None:
+            was = before.result
+            has_won = was.get("verdict") in _WON and was.get("challenger") == champion == newest.get("challenger")
+            if has_won or (not nothing and was.get("pair") == pair and was.get("verdict") == Verdict.KEEP):
+                return before.fingerprint
+        return hashed(pair, nothing, results["validate"]["dataset_sha256"])
+
+    def run(self, results: Results) -> Outcome:
+        """Let the gate judge; its decision is kept in ``models/decisions``."""
+        folder = self.bench.shelf.folder
+        registry = read_registry(folder)
+        name = results["train"].get("challenger")
+        nothing = _nothing_to_judge(registry, name) or self._real_before_simulated(results)
+        if nothing:
+            return Outcome(nothing)
+        found: dict[str, Any] = {"challenger": name, "champion": registry.champion}
+        if registry.champion is None:
+            return Outcome(f"{name}: no champion to beat", {**found, "verdict": FIRST})
+        challenge(self.bench.shelf, str(name), Why("newest model of aegis run"))
+        pair = find_version(CHAMPION, folder), self.bench.shelf.path_of(str(name))
+        decision = decide(GateOrder(self.bench.dataset(results), *pair, horizon_days=self._horizon))
+        path = store_decision(decision, folder)
+        found |= {
+            "verdict": decision.verdict,
+            "reason": decision.reason,
+            "decision": decision.id,
+            "files": [kept(path)],
+        }
+        found["pair"] = self._pair(registry.champion, decision.champion["sha256"], decision.challenger["sha256"])
+        said = f"{name} against {registry.champion}: {decision.verdict}: {decision.reason} (decision {decision.id})"
+        return Outcome(said, found)
+
+    @property
+    def _horizon(self) -> int:
+        return self.bench.order.horizon_days
+
+    def _pair(self, champion: str | None, rival: str | None, sha256: str | None) -> str:
+        return hashed(champion, rival, sha256, asdict(GateRule()), self._horizon)
+
+    def _real_before_simulated(self, results: Results) -> str:
+        """Trying a run out on simulated data must not change what somebody acts on."""
+        if not results["validate"]["simulated"]:
+            return ""
+        real = [path.stem for path in numbered_versions(self.bench.shelf.folder).values() if _is_real(path)]
+        return f"a model of simulated data never takes the place of a real one ({real[0]})" if real else ""
+
+
+@dataclass
+class Promote:
+    """Make the challenger the champion, if the gate allows it."""
+
+    bench: Bench
+    name: str = "promote"
+    needs: tuple[str, ...] = ("gate",)
+
+    def fingerprint(self, results: Results) -> str:
+        """Hash the gate's answer."""
+        return hashed(dict(results["gate"]))
+
+    def run(self, results: Results) -> Outcome:
+        """Promote, in one step, unless another became champion since the gate was asked."""
+        found = results["gate"]
+        verdict, name = found.get("verdict"), found.get("challenger")
+        if verdict not in _WON:
+            return Outcome("nothing to promote")
+        shelf = self.bench.shelf
+        if read_registry(shelf.folder).champion == name:
+            return Outcome(f"{name} is the champion")
+        load_bundle(shelf.path_of(str(name)))  # what cannot be read cannot serve
+        if verdict == FIRST:
+            why = Why("the first champion: there was none to beat")
+        else:
+            why = Why(str(found["reason"]), str(found["decision"]))
+        aliases.promote(shelf.folder, str(name), why, instead_of=found["champion"])
+        problem = versions.sync(shelf).problem if shelf.tracking.enabled else ""
+        later = f"; the store was not told: {problem}; later: aegis models sync" if problem else ""
+        return Outcome(f"champion: {found['champion'] or 'none'} → {name}{later}")
+
+
+def plain(value: Any) -> Any:
+    """Return a nested value fit for JSON: what is no finite number becomes null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+
+
+def _nothing_to_judge(registry: Registry, name: str | None) -> str:
+    if name is None:
+        return "no model to judge"
+    if registry.champion == name:
+        return f"{name} is the champion"
+    if any(change.alias == CHAMPION and change.after == name for change in registry.history):
+        return f"{name} was champion before and was replaced; only a person brings it back: aegis models promote {name}"
+    return ""
+
+
+def _is_real(path: Any) -> bool:
+    try:
+        return not load_bundle(path).is_simulated
+    except ValueError:
+        return False

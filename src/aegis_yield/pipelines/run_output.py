@@ -1,0 +1,83 @@
+"""Steps of a run that people act on: forecast with the model that serves, and allocate."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import polars as pl
+
+from aegis_yield.models.bundle import bundle_digest
+from aegis_yield.pipelines.models import choose_model
+from aegis_yield.pipelines.names import load_names
+from aegis_yield.pipelines.predict import Forecaster, Question
+from aegis_yield.pipelines.record import record_forecasts
+from aegis_yield.pipelines.run_engine import Outcome, Results
+from aegis_yield.pipelines.run_judging import plain
+from aegis_yield.pipelines.run_steps import Bench, hashed, kept, reports_folder
+from aegis_yield.registry import CHAMPION, candidate_models, find_version, read_registry, version_of
+from aegis_yield.utils.files import sha256_of, write_atomically, write_text_atomically
+
+
+@dataclass
+class Forecast:
+    """Forecast every strategy, for readers and for monitoring."""
+
+    bench: Bench
+    name: str = "forecast"
+    needs: tuple[str, ...] = ("validate",)
+
+    def fingerprint(self, results: Results) -> str:
+        """Hash data, horizon, and the models that may serve."""
+        return hashed(results["validate"]["dataset_sha256"], self.bench.order.horizon_days, _serving(self.bench))
+
+    def run(self, results: Results) -> Outcome:
+        """Write ``reports/forecasts.parquet`` and remember the forecasts."""
+        forecaster = _forecaster(self.bench, results)
+        answer = forecaster.ask(Question(None, self.bench.order.horizon_days))
+        made_by = {"model_version": answer.model_version, "simulated": answer.simulated}
+        table = answer.forecasts.with_columns(**{name: pl.lit(value) for name, value in made_by.items()})
+        path = reports_folder() / "forecasts.parquet"
+        write_atomically(path, table.write_parquet)
+        record_forecasts(answer)
+        notes = "".join(f"; {note}" for note in answer.notes)
+        said = f"{len(answer.rows)} strategies by {answer.model_version}, {len(answer.left_out)} left out{notes}"
+        return Outcome(said, {"files": [kept(path)]})
+
+
+@dataclass
+class Allocate:
+    """Split the capital, if some was named."""
+
+    bench: Bench
+    name: str = "allocate"
+    needs: tuple[str, ...] = ("validate", "forecast")
+
+    def fingerprint(self, results: Results) -> str:
+        """Hash data, capital, and the models that may serve."""
+        return hashed(results["validate"]["dataset_sha256"], self.bench.order.capital_usd, _serving(self.bench))
+
+    def run(self, results: Results) -> Outcome:
+        """Write ``reports/allocation.json``."""
+        capital = self.bench.order.capital_usd
+        if capital is None:
+            return Outcome("not asked for; name the US dollars with --capital")
+        from aegis_yield.pipelines.allocate import AllocationOrder, allocate_with, to_json
+        from aegis_yield.portfolio.problem import Holdings
+
+        report = to_json(allocate_with(_forecaster(self.bench, results), AllocationOrder(Holdings(capital))))
+        path = reports_folder() / "allocation.json"
+        write_text_atomically(path, json.dumps(plain(report), indent=2, default=str, allow_nan=False) + "\n")
+        return Outcome(f"${capital:,.0f} over {len(report['weights'])} strategies", {"files": [kept(path)]})
+
+
+def _forecaster(bench: Bench, results: Results) -> Forecaster:
+    dataset = bench.dataset(results)
+    path, bundle = choose_model(dataset)
+    return Forecaster(dataset, bundle, f"{version_of(path)}-{bundle_digest(path)}", load_names(), path)
+
+
+def _serving(bench: Bench) -> list[tuple[str, str]]:
+    champion = read_registry(bench.shelf.folder).champion
+    paths = [find_version(CHAMPION)] if champion else candidate_models()
+    return [(path.name, sha256_of(path)) for path in paths]

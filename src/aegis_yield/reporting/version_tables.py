@@ -1,0 +1,100 @@
+"""Tables of versions for the terminal: the list, one version, two side by side, a gate's decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from aegis_yield.pipelines.shelf import VersionInfo
+from aegis_yield.registry.aliases import Change
+
+_FACTS: Final = ("plan", "data", "split")
+_LATEST_CHANGES: Final = 5
+
+
+def versions_table(versions: Sequence[VersionInfo]) -> RenderableType:
+    """Return every version: which serves, what it learned from, how it did, whether it is recorded."""
+    table = _table("Versions")
+    for name in ("version", "alias", "trained on", "data to"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("validation", justify="right", no_wrap=True)
+    table.add_column("networks", justify="right", no_wrap=True)
+    for name in ("digest", "in MLflow"):
+        table.add_column(name, no_wrap=True)
+    for one in versions:
+        data = one.provenance.get("data", {})
+        kind = "-" if one.fault else "SIMULATED" if data.get("simulated") else "real"
+        score = one.provenance.get("metrics", {}).get("validation_score")
+        table.add_row(
+            one.name, ", ".join(one.aliases), kind, str(data.get("last_date", "-")), _figure(score),
+            str(one.n_members or "-"), one.sha256[:8], f"version {one.mlflow_version}" if one.run_id else one.recorded,
+            style="red" if one.fault else "bold" if one.aliases else None,
+        )  # fmt: skip
+    return Group(table, *(Text(f"{one.name}: {one.fault}", style="red") for one in versions if one.fault))
+
+
+def version_table(version: VersionInfo, figures: Mapping[str, float], changes: Sequence[Change]) -> RenderableType:
+    """Return all that is known of one version, and how aliases came to it and left it."""
+    table = _table(version.exact_name)
+    table.add_column("fact", no_wrap=True)
+    table.add_column("value", overflow="fold")
+    facts = {"file": version.path.name, "aliases": ", ".join(version.aliases) or "none", "sha256": version.sha256}
+    place = f"version {version.mlflow_version}, run {version.run_id}" if version.run_id else version.recorded
+    for name, value in {**facts, "in MLflow": place, **_facts_of(version)}.items():
+        table.add_row(name, Text(str(value)))
+    for name, figure in sorted(figures.items()):
+        table.add_row(name, _figure(figure))
+    own = [one for one in changes if version.name in (one.before, one.after)][-_LATEST_CHANGES:]
+    return Group(table, *(Text(change_line(one)) for one in own))
+
+
+def change_line(change: Change) -> str:
+    """Return a move of an alias as one line."""
+    grounds = f"decision {change.why.decision}: " if change.why.decision else "forced: " if change.why.forced else ""
+    moved = f"{change.alias} {change.before or 'none'} → {change.after or 'none'}" if change.alias else change.before
+    return f"{change.at}  {change.action}  {moved}  ({grounds}{change.why.reason})"
+
+
+def comparison_table(pair: tuple[VersionInfo, VersionInfo], figures: Sequence[Mapping[str, float]]) -> RenderableType:
+    """Return two versions side by side: facts that differ, and all figures."""
+    first, second = pair
+    table = _table(f"{first.name} and {second.name}: what differs, and the figures of both")
+    table.add_column("fact", no_wrap=True)
+    for one in pair:
+        table.add_column(one.name + (f" ({', '.join(one.aliases)})" if one.aliases else ""), overflow="fold")
+    table.add_column("change", justify="right", no_wrap=True)
+    facts = [_facts_of(one) for one in pair]
+    for name in dict.fromkeys([*facts[0], *facts[1]]):
+        left, right = (str(one.get(name, "-")) for one in facts)
+        if left != right:
+            table.add_row(name, Text(left), Text(right), "")
+    for name in sorted({*figures[0], *figures[1]}):
+        a, b = figures[0].get(name), figures[1].get(name)
+        change = "" if a is None or b is None or not a else f"{100 * (b / a - 1):+.1f}%"
+        table.add_row(name, _figure(a), _figure(b), change)
+    same = Text("the same parameters and data") if facts[0] == facts[1] else Text("")
+    return Group(table, same)
+
+
+def _facts_of(version: VersionInfo) -> dict[str, Any]:
+    provenance = version.provenance
+    facts = {name: provenance[name] for name in ("project_version", "commit", "interrupted") if name in provenance}
+    for group in _FACTS:
+        facts |= {f"{group}.{name}": value for name, value in provenance.get(group, {}).items()}
+    return {**facts, "networks": version.n_members}
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}" if float(value).is_integer() else f"{value:.4f}"
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False, collapse_padding=True,
+        min_width=len(title),
+    )  # fmt: skip
