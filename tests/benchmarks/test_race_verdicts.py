@@ -66,7 +66,10 @@ def results(**pairs: float) -> dict[str, Any]:
     cold = {
         **{kind: scores(0.75) for kind in ("unseen", "seen", "warm", "warm_seen")},
         "ratio": {name: ratio(1.02) for name in ("mae", "crps", "winkler90")},
-        "unseen_groups": {"category": {"lending": scores(0.7, cover90=0.885), "vault": scores(0.7, 299)}, "quarter": {}},
+        "unseen_groups": {
+            "category": {"lending": scores(0.7, cover90=0.885), "vault": scores(0.7, 299)},
+            "quarter": {},
+        },
         "unseen_over_seen": {"mae": 1.0, "crps": 1.04, "winkler90": 1.0},
         "warm_unseen_over_seen": {"mae": 1.0, "crps": 1.03, "winkler90": 1.0},
     }

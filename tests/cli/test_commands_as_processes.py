@@ -20,7 +20,7 @@ from aegis_yield.preprocessing.tables import read_dataset
 PREDICT = ("scripts/predict.py", "--strategies", "aave", "lido", "delta", "--horizon", "7")
 COMMANDS = (
     "collect", "train", "evaluate", "predict", "risk", "optimize", "demo", "strategies", "check", "simulate",
-    "features", "serve",
+    "features", "serve", "calibrate", "monitor", "trace", "run",
 )  # fmt: skip
 Done = subprocess.CompletedProcess[str]
 

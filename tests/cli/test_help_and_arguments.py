@@ -15,7 +15,7 @@ from aegis_yield.domain.errors import RequestError
 
 COMMANDS = (
     "collect", "train", "evaluate", "predict", "risk", "optimize", "demo", "strategies", "check", "simulate",
-    "features", "serve",
+    "features", "serve", "calibrate", "monitor", "trace", "run",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +19,9 @@ import polars as pl
 import pytest
 from bundles import NOT_RECORDED, TINY_PLAN, Silent, bundle_content, clean_environment, market, trained_until
 from lifted_models import lifted
+from small_world import World, quiet_server, small_world
 from stores import Ledger, new_sqlite, sqlite_template
+from werkzeug import Response
 
 from aegis_yield.domain.errors import RequestError
 from aegis_yield.models.bundle import Bundle, bundle_bytes, load_bundle
@@ -279,6 +281,33 @@ def test_a_collection_that_fails_is_told_and_the_rest_goes_on(
     assert "AEGIS_OFFLINE" in said(summary, "collect")
     assert ends(summary)["forecast"] == "done"
     assert summary.exit_code == 1
+
+
+@pytest.fixture
+def world(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with quiet_server() as server:
+        found = small_world(server, project)
+        for name, value in found.environment().items():
+            monkeypatch.setenv(name, value)
+        yield found
+
+
+def test_collecting_is_done_once_a_day_unless_a_source_failed(world: World, project: Path, tiny_bundle: Bundle) -> None:
+    known = {**tiny_bundle.provenance["data"], "simulated": False}
+    put(project, 1, replace(tiny_bundle, provenance={**tiny_bundle.provenance, "data": known}))
+    order = RunOrder(collect=True, train=False)
+    world.broken["/binance"] = lambda: Response("down", status=500)
+    partly = run(order)
+    assert (ends(partly)["collect"], ends(partly)["forecast"], partly.exit_code) == ("failed", "done", 1)
+    assert "units failed, first " in said(partly, "collect")
+    world.broken.clear()
+    whole = run(order)
+    assert (ends(whole)["collect"], ends(whole)["forecast"], whole.exit_code) == ("done", "done", 0)
+    n_asked = len(world.asked)
+    assert set(ends(run(order)).values()) == {"unchanged"}
+    assert len(world.asked) == n_asked
+    (project / "data" / "processed" / "yields.parquet").unlink()
+    assert (ends(run(order))["collect"], ends(run(order))["validate"]) == ("done", "unchanged")
 
 
 def test_a_damaged_state_is_said_and_everything_done_again(trained: Path, tables: Path) -> None:

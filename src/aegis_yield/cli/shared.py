@@ -19,7 +19,8 @@ EXIT_INTERRUPTED: Final = 130
 EXTRAS: Final = {
     "plotly": "report", "fastapi": "serve", "pydantic_settings": "serve", "uvicorn": "serve",
     "httpx2": "collect", "stamina": "collect", "aiolimiter": "collect", "eth_abi": "collect",
-    "scipy": "allocate", "highspy": "allocate", "clarabel": "allocate",
+    "highspy": "allocate", "clarabel": "allocate",
+    "mlflow": "track", "sqlalchemy": "track", "alembic": "track",
 }  # fmt: skip
 """Packages that only some commands need, and the extra that brings them."""
 

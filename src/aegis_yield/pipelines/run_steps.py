@@ -187,7 +187,8 @@ class Collect:
         if failed:
             reason = f"{failed[0].unit}: {failed[0].reason}"
             return Outcome(said, fault=f"{len(failed)} of {len(found.plan.units)} units failed, first {reason}")
-        return Outcome(said)
+        written = [kept(default_data_folder() / "yields.parquet")] if found.tables is not None else []
+        return Outcome(said, {"files": written})
 
 
 @dataclass
