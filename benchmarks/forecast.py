@@ -13,10 +13,11 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -54,7 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         order = quick_order() if options.quick else _order(options)
     except ValueError as error:
         parser.error(str(error))
-    results = run_race(order, Store(options.cache), Console(stderr=True))
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        results = run_race(order, Store(options.cache), Console(stderr=True))
+    except KeyboardInterrupt:
+        console.print(f"interrupted: what was finished is kept in {options.cache}; the same command goes on")
+        return 130
     tables = [*all_tables(results), verdict_table(results)]
     for table in tables:
         console.print(_rich(table))
@@ -68,6 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for failure in results["failures"]:
         console.print(f"[red]FAILED[/] {failure['job']}\n{failure['reason']}", markup=True)
     return 1 if results["failures"] else 0
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt(f"signal {number} at {frame}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -33,7 +33,6 @@ NOT_RECORDED = {"AEGIS_TRACKING__ENABLED": "0"}
 """Trainings of tests that are about something else: a new store takes seconds to set up."""
 
 
-
 class Silent:
     """Watches a training and does nothing."""
 

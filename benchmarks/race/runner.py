@@ -98,7 +98,7 @@ class Crew:
             status = self._work(path, log, lambda done, total: display.step(job, done, total))
             reason = "" if status == 0 else "\n".join(log.read_text().splitlines()[-SHOWN_LINES:])
         display.end(job, status)
-        return None if status == 0 else Failure(job, reason or f"ended with status {status}")
+        return None if status == 0 else Failure(job, f"ended with status {status}\n{reason}".strip())
 
     def _work(self, path: Path, log: Path, say: Callable[[int, int], None]) -> int:
         command = [sys.executable, "-m", "benchmarks.race.worker", str(path)]

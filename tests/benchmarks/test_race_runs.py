@@ -72,7 +72,8 @@ def test_code_that_changed_while_the_race_ran_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.slow
-def test_a_killed_race_goes_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_killed_race_goes_on(tmp_path: Path, number: signal.Signals) -> None:
     pytest.importorskip("lightgbm")
     command = [sys.executable, "benchmarks/forecast.py", "--quick", "--cache", str(tmp_path / "cache")]
     process = subprocess.Popen(
@@ -81,8 +82,11 @@ def test_a_killed_race_goes_on(tmp_path: Path) -> None:
     until = time.monotonic() + 200
     while not list((tmp_path / "cache").glob("last-*.json")) and time.monotonic() < until:
         time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    if number == signal.SIGTERM:  # to the race alone: it takes its workers along
+        process.terminate()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait(timeout=30) == (130 if number == signal.SIGTERM else -signal.SIGKILL)
     kept = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "cache").glob("*-*.parquet")}
     assert kept
     done = subprocess.run(

@@ -22,6 +22,8 @@ from aegis_yield.models.bundle import Bundle, bundle_bytes
 from aegis_yield.registry import read_registry
 from aegis_yield.registry.settings import TrackingSettings
 
+pytestmark = pytest.mark.slow  # each runs commands as processes, some of them with MLflow
+
 __all__ = ["new_sqlite", "sqlite_template"]
 
 AEGIS = ("-c", "from aegis_yield.cli.app import main; main()")

@@ -19,6 +19,8 @@ from aegis_yield.registry.outbox import Outbox
 from aegis_yield.registry.records import Record
 from aegis_yield.registry.settings import TrackingSettings
 
+pytestmark = pytest.mark.slow  # whole trainings beside real stores
+
 __all__ = ["cluster", "new_postgres", "new_sqlite", "sqlite_template"]
 
 PLAN = ("--epochs", "2", "--batch-size", "512", "--members", "1")

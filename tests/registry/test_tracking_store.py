@@ -20,6 +20,8 @@ from aegis_yield.registry.records import PUBLISHING, BundleFact, Record
 from aegis_yield.registry.settings import TrackingSettings
 from aegis_yield.registry.tracking import CorruptArtifactError, TrackingStore
 
+pytestmark = pytest.mark.slow  # real stores are set up and left in the middle
+
 KILLED_BEFORE = """
 import os, signal, sys
 from pathlib import Path
