@@ -112,7 +112,8 @@ def test_provenance_holds_no_path_and_no_clock(tiny_bundle: Bundle) -> None:
 
 def test_curves_have_an_entry_an_epoch(smallest: Dataset, tmp_path: Path) -> None:
     curves = train(order(smallest, tmp_path), Silent()).bundle.provenance["curves"]
-    assert set(curves) == {"scout 1", "scout 2", "scout 1 validation", "scout 2 validation", "final 1", "final 2"}
+    networks = {"scout 1", "scout 2", "final 1", "final 2", "volatility 1", "volatility 2"}
+    assert set(curves) == {*networks, "scout 1 validation", "scout 2 validation"}
     assert 1 <= len(curves["scout 1"]) == len(curves["scout 1 validation"]) <= 2
 
 

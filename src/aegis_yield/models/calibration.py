@@ -252,12 +252,13 @@ class Calibrator:
     def _stretch(self, category: IntArray, state: IntArray, horizon_days: int, today: int) -> FloatArray:
         """Return what each row's distances are multiplied by, shape (n, n_side_levels)."""
         found = np.ones((len(category), len(SIDE_LEVELS)))
-        weight = self._weights(horizon_days, today)
-        if weight is None:
+        pool = self._known(today)
+        if not len(pool):
             return found
+        weight = self._weights(pool, horizon_days, today)
         for code, kind in np.unique(np.stack([category, state]), axis=1).T.tolist():
             mine = (category == code) & (state == kind)
-            found[mine] = self._factors(weight, code, kind) ** np.array(self.strength)
+            found[mine] = _factors(pool, weight, code, kind) ** np.array(self.strength)
         return found
 
     def factors(self, category: int, horizon_days: int, today: int, state: int = 0) -> FloatArray:
@@ -268,32 +269,35 @@ class Calibrator:
         category, horizon_days, today, state : int
             Of the forecasts; ratios known after ``today`` are not looked at. Without any, ones.
         """
-        weight = self._weights(horizon_days, today)
-        return np.ones(len(SIDE_LEVELS)) if weight is None else self._factors(weight, category, state)
+        pool = self._known(today)
+        if not len(pool):
+            return np.ones(len(SIDE_LEVELS))
+        return _factors(pool, self._weights(pool, horizon_days, today), category, state)
 
-    def _weights(self, horizon_days: int, today: int) -> FloatArray | None:
-        """Return how much each ratio counts by age and horizon, None if none is known yet."""
-        pool = self.pool
-        known = pool.known_day <= today
-        if not known.any():
-            return None
+    def _known(self, today: int) -> ScorePool:
+        """Return the ratios known on a day. Others are gone: even weighing nothing they would move a rounding."""
+        known = self.pool.known_day <= today
+        return self.pool if known.all() else self.pool.where(known)
+
+    def _weights(self, pool: ScorePool, horizon_days: int, today: int) -> FloatArray:
+        """Return how much each known ratio counts by age and horizon."""
         age = (today - pool.known_day) / self.halflife_days
         distance = np.log(pool.horizon_days / horizon_days) / HORIZON_BANDWIDTH
-        log_weight = np.where(known, -np.log(2.0) * age - 0.5 * distance**2, -np.inf)
+        log_weight = -np.log(2.0) * age - 0.5 * distance**2
         # Relative to the best ratio there is: after a long silence, or far from every kept horizon,
         # the nearest known shape still stands.
         return np.asarray(np.exp(log_weight - log_weight.max()))
 
-    def _factors(self, weight: FloatArray, category: int, state: int) -> FloatArray:
-        pool = self.pool
-        weight = weight * ((pool.category == category) + BORROWED_WEIGHT / weight.sum())
-        weight = weight * ((pool.state == state) + BORROWED_WEIGHT / weight.sum())
-        inside = np.where(_SIGN > 0, SIDE_LEVELS, 1.0 - np.array(SIDE_LEVELS))
-        found = [
-            weighted_quantile(pool.ratio[order, j].astype(float), weight[order], float(inside[j]))
-            for j, order in enumerate(pool.rising.T)
-        ]
-        return np.clip(found, *FACTOR_RANGE)
+
+def _factors(pool: ScorePool, weight: FloatArray, category: int, state: int) -> FloatArray:
+    weight = weight * ((pool.category == category) + BORROWED_WEIGHT / weight.sum())
+    weight = weight * ((pool.state == state) + BORROWED_WEIGHT / weight.sum())
+    inside = np.where(_SIGN > 0, SIDE_LEVELS, 1.0 - np.array(SIDE_LEVELS))
+    found = [
+        weighted_quantile(pool.ratio[order, j].astype(float), weight[order], float(inside[j]))
+        for j, order in enumerate(pool.rising.T)
+    ]
+    return np.clip(found, *FACTOR_RANGE)
 
 
 def states_by(persistence: FloatArray) -> IntArray:
