@@ -30,8 +30,8 @@ demo: $(READY) ## forecast the default strategies on the default data: a table a
 collect: $(READY) ## bring real yields from the sources into data/processed; again: what is new
 	$(BIN)/aegis collect
 
-test: $(READY) ## run the tests (the slow ones: make test-slow)
-	$(BIN)/python -m pytest -m "not slow"
+test: $(READY) ## run the tests side by side (the slow ones: make test-slow)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(BENCH_READY) ## run the slow tests, some of them against peer libraries
 	$(BIN)/python -m pytest -m slow

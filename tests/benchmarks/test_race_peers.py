@@ -171,6 +171,7 @@ class Echo:
 
 
 def test_neural_peers_are_asked_with_the_days_up_to_the_origin_only(small_market: Dataset) -> None:
+    pytest.importorskip("pandas")
     wanted = assignment(small_market)
     panel = wanted.panel()
     echo = Echo(7)

@@ -20,6 +20,7 @@ from pytest_httpserver import HTTPServer
 from small_world import AAVE, LIDO, World, as_json, frames_of, quiet_server, small_world, tables_of, today
 from werkzeug import Response
 
+from aegis_yield.cli import shared
 from aegis_yield.cli.app import main
 from aegis_yield.collection.history import History
 from aegis_yield.collection.journal import Journal
@@ -39,6 +40,7 @@ def server() -> Iterator[HTTPServer]:
 @pytest.fixture
 def world(server: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """The hosts, for commands in this process; others need ``world.environment()``."""
+    monkeypatch.setattr(shared.out, "width", shared.PIPE_WIDTH)  # tables are read line by line: none may be folded
     found = small_world(server, tmp_path)
     for name, value in found.environment().items():
         monkeypatch.setenv(name, value)
