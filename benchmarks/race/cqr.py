@@ -3,7 +3,12 @@
 A forecast's quantile at level p becomes ``q_p + scale * c_p``, with ``c_p`` the weighted p-quantile of the past
 scores ``(actual - q_p) / scale`` of the same category (conformalised quantile regression, Romano et al. 2019, one side
 at a time; weights that fade with age, Barber et al. 2023). A score counts from the day its outcome is known. With all
-quantiles equal to one location this is normalised split conformal prediction, so that point forecasters use it too.
+quantiles equal to one location this is normalised split conformal prediction: so point forecasters use it.
+
+Where quantiles have a shape of their own, adding the same number of scales to the calm and the wild spoils it: there
+the distance from the median is stretched (CQR-r, Sesia & Candès 2020). Measured on origins of 2023-07 … 2024-09,
+LightGBM's relCRPS at 7 days was .788 as it came, .811 with shifts, .805 stretched, .792 stretched by half as much
+as the scores say, with coverage of the 90 % interval .894, .910, .903, .902; at 30 days .805, 1.01, 1.01, .897.
 """
 
 from __future__ import annotations
@@ -20,6 +25,11 @@ BORROWED_WEIGHT: Final = 30.0
 """All categories together weigh as much as this many fresh scores of the category itself."""
 
 LARGEST_SCORE: Final = 1e4
+STRENGTH: Final = 0.5
+"""How much of a stretch is applied."""
+
+LEAST_DISTANCE: Final = 0.02
+"""Of a quantile from the median, in scales, where it is stretched."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +52,13 @@ class Scores:
     def of(
         cls, quantiles: FloatArray, scale: FloatArray, actual: FloatArray, rows: tuple[IntArray, IntArray]
     ) -> Scores:
-        """Score quantiles against outcomes; ``rows`` are category and known day, forecasts with NaN leave no score."""
+        """Score quantiles against outcomes, in a scale for each row or for each quantile.
+
+        ``rows`` are category and known day; outcomes that are NaN leave no score.
+        """
         known = np.isfinite(actual)
-        miss = (actual[known, None] - quantiles[known]) / scale[known, None]
+        unit = scale[:, None] if scale.ndim == 1 else scale
+        miss = (actual[known, None] - quantiles[known]) / unit[known]
         category, day = rows
         return cls(np.clip(miss, -LARGEST_SCORE, LARGEST_SCORE), category[known], day[known])
 
@@ -65,12 +79,18 @@ class RollingCqr:
     halflife_days: float = HALFLIFE_DAYS
     _parts: list[Scores] = field(default_factory=list, repr=False)
 
+    def learn(
+        self, quantiles: FloatArray, scale: FloatArray, actual: FloatArray, rows: tuple[IntArray, IntArray]
+    ) -> None:
+        """Take in what quantiles missed (see :meth:`Scores.of`)."""
+        self.add(Scores.of(quantiles, scale, actual, rows))
+
     def add(self, scores: Scores) -> None:
         """Take in scores; they count from the day their outcome is known."""
         self._parts.append(scores)
 
     def corrections(self, today: int, categories: IntArray) -> dict[int, FloatArray]:
-        """Return the shift of every level, in scales, for each category code; zero without any score.
+        """Return the shift of every level, in scales, for each category code; none without any score.
 
         Parameters
         ----------
@@ -85,7 +105,7 @@ class RollingCqr:
         known = day <= today
         miss, category, day = miss[known], category[known], day[known]
         if not len(day):
-            return {int(code): np.zeros(len(self.levels)) for code in np.unique(categories)}
+            return {int(code): self._without_scores() for code in np.unique(categories)}
         weight = 0.5 ** ((today - day) / self.halflife_days)
         weight = weight / weight.max()
         shared = BORROWED_WEIGHT / weight.sum()
@@ -96,11 +116,53 @@ class RollingCqr:
             table[int(code)] = np.array([weighted_quantiles(m, own, np.array([level]))[0] for m, level in each])
         return table
 
+    def _without_scores(self) -> FloatArray:
+        return np.zeros(len(self.levels))
+
     def calibrated(self, quantiles: FloatArray, scale: FloatArray, category: IntArray, today: int) -> FloatArray:
         """Return corrected quantiles of shape (n, n_levels), never falling along a row."""
         table = self.corrections(today, category)
         shift = np.array([table[int(code)] for code in category]).reshape(len(category), len(self.levels))
         return np.asarray(np.maximum.accumulate(quantiles + scale[:, None] * shift, axis=1))
+
+
+@dataclass
+class RelativeCqr(RollingCqr):
+    """Stretches the distance of every quantile from the median, which stays.
+
+    Attributes
+    ----------
+    strength : float
+        Share of the stretch that is applied, from 0 (none) to 1.
+    """
+
+    strength: float = STRENGTH
+
+    def learn(
+        self, quantiles: FloatArray, scale: FloatArray, actual: FloatArray, rows: tuple[IntArray, IntArray]
+    ) -> None:
+        """Take in how many distances from the median, in its quantile's direction, outcomes lay."""
+        median, distance = self._distances(quantiles, scale)
+        # A signed ratio's p-quantile is what q_p's distance should have been multiplied by, with q_p's sign.
+        self.add(Scores.of(median, distance, actual, rows))
+
+    def calibrated(self, quantiles: FloatArray, scale: FloatArray, category: IntArray, today: int) -> FloatArray:
+        """Return stretched quantiles of shape (n, n_levels), never falling along a row."""
+        median, distance = self._distances(quantiles, scale)
+        side = np.sign(self.levels - 0.5)
+        table = self.corrections(today, category)
+        wanted = np.array([table[int(code)] for code in category]).reshape(len(category), len(self.levels))
+        factor = np.where(wanted * side > 0.0, wanted, 0.0)
+        found = median + distance * ((1.0 - self.strength) * side + self.strength * factor)
+        return np.asarray(np.maximum.accumulate(found, axis=1))
+
+    def _without_scores(self) -> FloatArray:
+        return np.asarray(np.sign(self.levels - 0.5))
+
+    def _distances(self, quantiles: FloatArray, scale: FloatArray) -> tuple[FloatArray, FloatArray]:
+        middle = int(np.argmin(np.abs(self.levels - 0.5)))
+        median = np.repeat(quantiles[:, [middle]], len(self.levels), axis=1)
+        return median, np.maximum(np.abs(quantiles - median), LEAST_DISTANCE * scale[:, None])
 
 
 def weighted_quantiles(values: FloatArray, weights: FloatArray, levels: FloatArray) -> FloatArray:

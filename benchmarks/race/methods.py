@@ -15,7 +15,10 @@ _SHARED: Final = (
 )  # fmt: skip
 """Code on which everybody's forecasts depend: rows, targets, features."""
 
-_ENGINE: Final = ("src/aegis_yield/models/*.py", "src/aegis_yield/pipelines/*.py")
+_ENGINE: Final = (
+    "src/aegis_yield/models/*.py", "src/aegis_yield/pipelines/train.py", "src/aegis_yield/pipelines/evaluate.py",
+    "src/aegis_yield/pipelines/walk.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ METHODS: Final[tuple[Method, ...]] = (
     Method("theta", "AutoTheta", "classical:run_theta", _file("classical"), weight=6.0),
     Method("lgbm-point", "LightGBM point", "trees:run_point", _file("trees"), trained=True,
            settings=_TREE_SETTINGS, weight=15.0),
+    Method("lgbm-raw", "LightGBM quantile", "trees:run_raw_quantiles", _file("trees"), trained=True,
+           settings=_TREE_SETTINGS, weight=100.0),
     Method("lgbm-cqr", "LightGBM quantile + CQR", "trees:run_quantiles", _file("trees"), trained=True,
            settings=_TREE_SETTINGS, weight=100.0),
     Method("nf-lstm", "neuralforecast LSTM", "neural:run_lstm", _file("neural"), trained=True,

@@ -225,6 +225,7 @@ def costs_of(store: Store, jobs: Sequence[Job]) -> dict[str, float]:
         "fit_seconds": float(np.nansum([one.get("fit", 0.0) for one in seconds])),
         "origin_seconds": float(np.median([one["origin"] for one in seconds])),
         "total_seconds": float(np.sum([one["total"] for one in seconds])),
+        "answer_seconds": float(np.median([one.get("answer", np.nan) for one in seconds])),
         "features_seconds": float(np.median([one.get("features", np.nan) for one in seconds])),
         "peak_mb": float(np.max([fact["peak_mb"] for fact in facts])),
         "data_mb": float(np.median([fact["data_mb"] for fact in facts])),

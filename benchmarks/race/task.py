@@ -22,7 +22,7 @@ from aegis_yield.preprocessing.origins import OriginBatch, history_before, outco
 from aegis_yield.preprocessing.panel import Panel, build_panel, to_date, to_day
 from aegis_yield.preprocessing.windows import WindowSet, build_windows
 from aegis_yield.utils.typing import FloatArray, IntArray
-from benchmarks.race.cqr import RollingCqr, Scores
+from benchmarks.race.cqr import RollingCqr
 from benchmarks.race.store import Store
 
 LEVELS = np.array(QUANTILE_LEVELS)
@@ -189,7 +189,7 @@ class QuantileWalk:
                 yield forecasts, (apy, volatility)
             if self.calibrator is not None:
                 known_day = np.full(len(keys), batch.day + self.horizon_days)
-                self.calibrator.add(Scores.of(raw, scale, apy, (keys.category, known_day)))
+                self.calibrator.learn(raw, scale, apy, (keys.category, known_day))
 
     def _forecasts(self, batch: OriginBatch, raw: FloatArray) -> Forecasts:
         keys, scale = batch.keys, batch.inputs.local_scale

@@ -7,12 +7,14 @@ leaves the first conformal scores, and the final trees learn from every outcome 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import polars as pl
 
 from aegis_yield.domain.forecast import QUANTILE_LEVELS
 from aegis_yield.pipelines.walk import Walk
@@ -20,15 +22,15 @@ from aegis_yield.preprocessing.origins import OriginBatch
 from aegis_yield.preprocessing.panel import to_day
 from aegis_yield.preprocessing.windows import WindowSet, mean_log_growth
 from aegis_yield.utils.typing import FloatArray, IntArray
-from benchmarks.race.cqr import RollingCqr, Scores
+from benchmarks.race.cqr import RelativeCqr, RollingCqr
+from benchmarks.race.store import code_digest, digest
 from benchmarks.race.task import LEVELS, Assignment, QuantileWalk, Run, Task, as_walk, joined
 
 if TYPE_CHECKING:
     import lightgbm
 
-__all__ = ["Assignment", "TreePlan", "Trees", "quantile_trees", "run_point", "run_quantiles"]
-
 TARGET_CLIP: Final = 20.0
+GROWING_CODE: Final = ("benchmarks/race/trees.py", "src/aegis_yield/preprocessing/windows.py")
 
 
 @dataclass(frozen=True)
@@ -128,26 +130,42 @@ def levelled(last_apy: FloatArray, scale: FloatArray, moves: FloatArray) -> Floa
     return np.array(np.broadcast_to(location, (len(location), len(LEVELS))))
 
 
-def scout_scores(scout: Trees, data: WindowSet, cutoff: int, horizon_days: int, plan: TreePlan) -> Scores:
-    """Score trees on the days before the cut-off that they have not seen."""
-    rows = known_rows(data, (cutoff - plan.calibration_days, cutoff), horizon_days)
+@dataclass(frozen=True)
+class Grown:
+    """Trees at one cut-off.
+
+    Attributes
+    ----------
+    scout, final : Trees
+        Without the last days before the cut-off, and with them.
+    seconds : float
+        What growing both took.
+    """
+
+    scout: Trees
+    final: Trees
+    seconds: float
+
+
+def grow(data: WindowSet, task: Assignment, plan: TreePlan, levels: Sequence[float]) -> Grown:
+    """Grow the scout's and the final trees of a cut-off."""
+    cutoff = to_day(task.cutoff)
+    began = time.perf_counter()
+    scout = fit_trees(data, cutoff - plan.calibration_days, task.horizon_days, levels, plan)
+    final = fit_trees(data, cutoff, task.horizon_days, levels, plan)
+    return Grown(scout, final, time.perf_counter() - began)
+
+
+def walk_of(grown: Grown, data: WindowSet, task: Assignment, plan: TreePlan, calibrator: RollingCqr) -> QuantileWalk:
+    """Return a walk of the final trees whose calibrator has learned from the scout's forecasts."""
+    cutoff, horizon = to_day(task.cutoff), task.horizon_days
+    rows = known_rows(data, (cutoff - plan.calibration_days, cutoff), horizon)
     rows = rows[(data.day[rows] - cutoff) % plan.calibration_step_days == 0]
     scale = data.scale[rows]
-    quantiles = levelled(data.apy[rows], scale, scout.moves(data.features[rows]))
-    known = (data.category[rows], data.day[rows] + horizon_days)
-    return Scores.of(quantiles, scale, realised(data, rows, horizon_days), known)
-
-
-def fitted_walk(task: Assignment, plan: TreePlan, levels: Sequence[float]) -> QuantileWalk:
-    """Train scout and final trees at the cut-off and return a walk that brings the scout's scores."""
-    cutoff = to_day(task.cutoff)
-    data = task.training_windows()
-    calibrator = RollingCqr(LEVELS, plan.halflife_days)
-    scout = fit_trees(data, cutoff - plan.calibration_days, task.horizon_days, levels, plan)
-    calibrator.add(scout_scores(scout, data, cutoff, task.horizon_days, plan))
-    final = fit_trees(data, cutoff, task.horizon_days, levels, plan)
-    name = "LightGBM quantile + CQR" if levels else "LightGBM point"
-    return QuantileWalk(name, task.horizon_days, final.quantiles, calibrator, bool(levels))
+    quantiles = levelled(data.apy[rows], scale, grown.scout.moves(data.features[rows]))
+    known = (data.category[rows], data.day[rows] + horizon)
+    calibrator.learn(quantiles, scale, realised(data, rows, horizon), known)
+    return QuantileWalk("", horizon, grown.final.quantiles, calibrator, corrects_point=False)
 
 
 def quantile_trees(
@@ -170,32 +188,64 @@ def quantile_trees(
         All eligible strategies at each origin, in order of origin, then strategy: the same rows as
         :func:`aegis_yield.pipelines.walk.walk_forward` gives.
     """
-    walk = fitted_walk(task, plan or TreePlan(), QUANTILE_LEVELS)
+    plan = plan or TreePlan()
+    data = task.training_windows()
+    calibrator = RelativeCqr(LEVELS, plan.halflife_days)
+    walk = walk_of(grow(data, task, plan, QUANTILE_LEVELS), data, task, plan, calibrator)
     parts = []
     for number, part in enumerate(walk.over(task.panel(), [to_day(day) for day in task.origins]), start=1):
         parts.append(part)
         on_origin(number)
-    return as_walk(walk.name, parts, task.horizon_days)
+    return as_walk("LightGBM quantile + CQR", parts, task.horizon_days)
 
 
 def run_quantiles(task: Task) -> Run:
     """Race LightGBM quantile + CQR."""
-    return _run(task, QUANTILE_LEVELS)
+    return _run(task, QUANTILE_LEVELS, corrected=True)
+
+
+def run_raw_quantiles(task: Task) -> Run:
+    """Race LightGBM's quantiles as they come."""
+    return _run(task, QUANTILE_LEVELS, corrected=False)
 
 
 def run_point(task: Task) -> Run:
     """Race LightGBM with absolute loss; its intervals are split conformal on the local scale."""
-    return _run(task, ())
+    return _run(task, (), corrected=True)
 
 
-def _run(task: Task, levels: Sequence[float]) -> Run:
+def _run(task: Task, levels: Sequence[float], corrected: bool) -> Run:
     plan, tables, seconds = TreePlan.of(task.settings), {}, {"fit": 0.0, "origin": 0.0}
     for done, horizon in enumerate(task.horizons, start=1):
         assignment = task.assignment(horizon)
-        began = time.perf_counter()
-        walk = fitted_walk(assignment, plan, levels)
-        seconds["fit"] += time.perf_counter() - began
+        data = assignment.training_windows()
+        grown = _remembered(task, data, assignment, plan, levels)
+        kind = RelativeCqr if levels else RollingCqr
+        walk = walk_of(grown, data, assignment, plan, kind(LEVELS, plan.halflife_days))
+        walk = walk if corrected else replace(walk, calibrator=None)
         tables[horizon] = joined(list(walk.over(assignment.panel(), task.origins)), horizon).to_frame()
+        seconds["fit"] += grown.seconds
         seconds["origin"] = float(np.median(walk.seconds))
         task.say(done, len(task.horizons))
     return Run(tables, seconds)
+
+
+def _remembered(task: Task, data: WindowSet, wanted: Assignment, plan: TreePlan, levels: Sequence[float]) -> Grown:
+    """Return trees grown before for the same rows and plan, else grow and keep them: a race asks for them twice."""
+    import lightgbm
+
+    rows = hashlib.sha256(np.ascontiguousarray(data.features).tobytes())
+    for part in (data.apy, data.scale, data.day):
+        rows.update(np.ascontiguousarray(part).tobytes())
+    facts = {"rows": rows.hexdigest(), "cutoff": task.cutoff, "horizon": wanted.horizon_days, "plan": asdict(plan)}
+    name = f"trees-{digest(facts | {'levels': levels, 'code': code_digest(GROWING_CODE)})}"
+
+    def make() -> pl.DataFrame:
+        grown = grow(data, wanted, plan, levels)
+        boosters = [*grown.scout.boosters, *grown.final.boosters]
+        return pl.DataFrame({"model": [booster.model_to_string() for booster in boosters], "seconds": grown.seconds})
+
+    kept = task.store.remembered(name, make)
+    boosters = tuple(lightgbm.Booster(model_str=text) for text in kept["model"])
+    half = len(boosters) // 2
+    return Grown(Trees(boosters[:half]), Trees(boosters[half:]), float(kept["seconds"][0]))
