@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import laplace, norm
 
+from aegis_yield.domain.errors import BundleError
 from aegis_yield.domain.forecast import QUANTILE_LEVELS
 from aegis_yield.models.bundle import Bundle, bundle_bytes, load_bundle
 from aegis_yield.models.calibration import SHAPED_STRENGTH, SIDE_LEVELS, WHOLE_STRENGTH, states_by
@@ -18,7 +19,15 @@ from aegis_yield.models.fitting import FittedModel, FittingSession
 from aegis_yield.models.lstm import LstmModel, build_network
 from aegis_yield.models.plan import TrainingPlan
 from aegis_yield.models.ranks import N_KNOTS, FeatureRanks
-from aegis_yield.models.shape import N_FORECAST_INPUTS, Shape, ShapeNetwork, StateView, build_shape_network
+from aegis_yield.models.shape import (
+    LEAST_DISTANCE,
+    MOVE_SHARE,
+    N_FORECAST_INPUTS,
+    Shape,
+    ShapeNetwork,
+    StateView,
+    build_shape_network,
+)
 from aegis_yield.models.shape_training import FOLD_DAYS, ShapeLessons, fit_shape, fold_of, pinball_loss
 from aegis_yield.models.torch_runtime import torch
 from aegis_yield.models.validation import rows_as_inputs
@@ -63,7 +72,49 @@ def test_an_untaught_shape_is_laplaces(make_model: Callable[..., LstmModel], inp
     assert raw.shape is not None
     np.testing.assert_allclose(raw.shape, np.tile(laplace.ppf(SIDES), (len(inputs), 1)), rtol=1e-5)
     np.testing.assert_allclose(raw.distances(), same.distances(), rtol=1e-5)
-    np.testing.assert_allclose(raw.location, same.location, rtol=1e-6)
+    moved = MOVE_SHARE * (same.location - inputs.last_apy)
+    np.testing.assert_allclose(raw.location, inputs.last_apy + moved, rtol=1e-5, atol=1e-9)
+
+
+def always(quantiles: np.ndarray, **shares: Any) -> Shape:
+    """A shape that says the same of every state."""
+    plain = untaught(1)
+    weights = plain.members[0] | {"head.bias": torch.from_numpy(np.arcsinh(quantiles).astype(np.float32))}
+    return Shape(plain.ranks, (weights,), **shares)
+
+
+@pytest.mark.parametrize("move_share", [0.0, 0.4, 1.0])
+def test_what_is_taught_is_tempered(
+    make_model: Callable[..., LstmModel], inputs: ModelInputs, move_share: float
+) -> None:
+    """Against a loop over rows and levels."""
+    taught = np.array([-9.0, -6.0, -2.0, -0.5, 0.3, 0.4, 3.0, 20.0, 90.0])
+    share = (0.9, 0.7, 0.5, 0.0, 0.2, 0.4, 1.0, 0.6)
+    plain = make_model().locate(inputs, 7)
+    raw = replace(make_model(), shape=always(taught, laplace_share=share, move_share=move_share)).locate(inputs, 7)
+    assert raw.shape is not None
+    for row in range(len(inputs)):
+        spread, last = plain.scale[row], inputs.last_apy[row]
+        median = last + move_share * (plain.location[row] + 0.3 * spread - last)
+        assert raw.location[row] == pytest.approx(median, rel=1e-4, abs=1e-6 * spread)
+        for place, (level, q) in enumerate(zip(SIDES, np.delete(taught, 4), strict=True)):
+            own, theirs = abs(q - 0.3), abs(float(laplace.ppf(level)))
+            expected = np.sign(level - 0.5) * np.exp((1 - share[place]) * np.log(own) + share[place] * np.log(theirs))
+            assert raw.shape[row, place] == pytest.approx(expected, rel=1e-4)
+
+
+def test_shapes_without_any_width_keep_a_little(make_model: Callable[..., LstmModel], inputs: ModelInputs) -> None:
+    raw = replace(make_model(), shape=always(np.zeros(9), laplace_share=(0.0,) * 8)).locate(inputs, 7)
+    np.testing.assert_allclose(np.abs(raw.shape), LEAST_DISTANCE, rtol=1e-4)
+
+
+@pytest.mark.parametrize("shares", [{"laplace_share": [0.5] * 7}, {"laplace_share": [1.5] * 8}, {"move_share": -0.1}])
+def test_impossible_shares_are_refused(shaped: FittedModel, tmp_path: Path, shares: dict[str, Any]) -> None:
+    assert shaped.model.shape is not None
+    model = replace(shaped.model, shape=replace(shaped.model.shape, **shares))
+    (tmp_path / "m.pth").write_bytes(bundle_bytes(Bundle(model, shaped.calibrator, {})))
+    with pytest.raises(BundleError, match="shape is not of the expected form"):
+        load_bundle(tmp_path / "m.pth")
 
 
 def test_the_pinball_loss_is_least_at_the_quantiles() -> None:

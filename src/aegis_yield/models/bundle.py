@@ -187,14 +187,20 @@ def _shape_content(shape: Shape | None) -> dict[str, Any]:
     if shape is None:
         return {}
     ranks = {name: torch.from_numpy(np.asarray(value)) for name, value in vars(shape.ranks).items()}
-    return {"ranks": ranks, "members": [dict(weights) for weights in shape.members]}
+    return {
+        "ranks": ranks,
+        "members": [dict(weights) for weights in shape.members],
+        "laplace_share": [float(share) for share in shape.laplace_share],
+        "move_share": float(shape.move_share),
+    }
 
 
 def _rebuild_shape(content: dict[str, Any]) -> Shape | None:
     if not content:
         return None
     ranks = FeatureRanks(**{name: value.numpy() for name, value in content["ranks"].items()})
-    return Shape(ranks, tuple(content["members"]))
+    laplace_share, move_share = tuple(map(float, content["laplace_share"])), float(content["move_share"])
+    return Shape(ranks, tuple(content["members"]), laplace_share, move_share)
 
 
 def _are_ranks(ranks: FeatureRanks) -> bool:
@@ -203,6 +209,11 @@ def _are_ranks(ranks: FeatureRanks) -> bool:
     fits = ranks.knots.shape == ranks.scores.shape == (int(first[-1]),) and ranks.mean.shape == ranks.std.shape == (n,)
     values = (ranks.knots, ranks.scores, ranks.mean, ranks.std)
     return is_whole and fits and all(np.isfinite(x).all() for x in values) and bool((ranks.std > 0).all())
+
+
+def _are_shares(shape: Shape) -> bool:
+    shares = (*shape.laplace_share, shape.move_share)
+    return len(shape.laplace_share) == len(SIDE_LEVELS) and all(0.0 <= share <= 1.0 for share in shares)
 
 
 def _rebuild_group(content: dict[str, Any]) -> MemberGroup:
@@ -229,7 +240,7 @@ def _check_form(bundle: Bundle) -> None:
             weights["hidden.0.weight"].shape[1] == n_channels + 1 + N_FORECAST_INPUTS + len(FEATURE_NAMES)
             for weights in shape_networks
         )
-        and (model.shape is None or _are_ranks(model.shape.ranks)),
+        and (model.shape is None or (_are_ranks(model.shape.ranks) and _are_shares(model.shape))),
         "volatility_map": coefficients.shape == VolatilityMap.identity().coefficients.shape,
         "calibration": all(column.shape == (len(pool),) for column in columns)
         and bool(((pool.category < len(CATEGORIES)) & (pool.horizon_days > 0)).all())

@@ -4,6 +4,10 @@ A location and a spread say where and how wide; Laplace's shape around them is t
 are not: mostly near nothing, with one fat tail, and which one depends on the state. A few small networks, from the
 inputs of the origin's day, as they are and by rank, and the two numbers forecast, give the quantiles of the standing
 ``z = (apy - location) / spread`` on a scale that is linear near nothing and logarithmic far out (asinh).
+
+What they say is tempered: distances from the median are a geometric mean of theirs and Laplace's, most of all far out,
+where examples are few (of strategies whose rate hardly moves they make the tails several times too wide); and the
+median stays a little nearer to the last value than they would have it.
 """
 
 from __future__ import annotations
@@ -29,8 +33,23 @@ DROPOUT: Final = 0.2
 MAX_STANDING: Final = 1e3
 """No quantile is further off than so many spreads, and an outcome further off teaches no more than one that far."""
 
+LAPLACE_SHARE: Final = (0.8, 0.75, 0.6, 0.5, 0.5, 0.6, 0.75, 0.8)
+"""Weight of Laplace's distance in the geometric mean, for each quantile but the median."""
+
+MOVE_SHARE: Final = 0.85
+"""Of the way from the last value to the median that the networks say."""
+
+LEAST_DISTANCE: Final = 1e-3
+"""Of a quantile from the median, in spreads, before the mean is taken: nothing times anything is nothing."""
+
 N_FORECAST_INPUTS: Final = 3
 """What the networks see besides the day's channels: the move, the log of the spread, the room above the floor."""
+
+
+_MEDIAN: Final = QUANTILE_LEVELS.index(0.5)
+_SIDES: Final = np.array([level for level in QUANTILE_LEVELS if level != 0.5])
+_LAPLACE: Final = laplace_quantiles(_SIDES)
+_SIGN: Final = np.sign(_LAPLACE)
 
 
 class ShapeNetwork(torch.nn.Module):
@@ -100,13 +119,41 @@ class Shape:
         The map to ranks, fitted on training rows.
     members : tuple of dict
         Weights of each network.
+    laplace_share : tuple of float
+        For each quantile but the median, how much of Laplace's distance from the median goes into the mean: 0 none.
+    move_share : float
+        How much of the way from the last value to the median is gone: 1 all of it.
     """
 
     ranks: FeatureRanks
     members: tuple[Weights, ...]
+    laplace_share: tuple[float, ...] = LAPLACE_SHARE
+    move_share: float = MOVE_SHARE
 
     def quantiles(self, view: StateView) -> FloatArray:
-        """Return quantiles of the standing at ``QUANTILE_LEVELS``.
+        """Return tempered quantiles of the standing at ``QUANTILE_LEVELS``.
+
+        Parameters
+        ----------
+        view : StateView
+            What the networks see.
+
+        Returns
+        -------
+        ndarray of shape (n, n_levels)
+            In spreads from the location, rising along a row.
+        """
+        taught = self.taught_quantiles(view)
+        median = taught[:, [_MEDIAN]]
+        last_value = (-view.move * np.exp(-view.log_spread))[:, None]
+        distance = np.maximum(np.abs(np.delete(taught, _MEDIAN, axis=1) - median), LEAST_DISTANCE)
+        share = np.array(self.laplace_share)
+        apart = _SIGN * np.abs(_LAPLACE) ** share * distance ** (1.0 - share)
+        found = np.insert(apart, _MEDIAN, 0.0, axis=1) + last_value + self.move_share * (median - last_value)
+        return np.sort(found, axis=1)
+
+    def taught_quantiles(self, view: StateView) -> FloatArray:
+        """Return quantiles of the standing as the networks say.
 
         Parameters
         ----------
