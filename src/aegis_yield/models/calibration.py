@@ -52,7 +52,7 @@ FACTOR_RANGE: Final = (0.2, 5.0)
 """A distance is stretched by no more."""
 
 WHOLE_STRENGTH: Final = (1.0,) * len(SIDE_LEVELS)
-SHAPED_STRENGTH: Final = (0.6, 0.6, 0.7, 0.2, 0.2, 0.7, 0.6, 0.6)
+SHAPED_STRENGTH: Final = (0.45, 0.45, 0.4, 0.2, 0.2, 0.4, 0.45, 0.45)
 """For models with a shape of their own; chosen on origins 2023-07 … 2024-09."""
 
 LEAST_SHAPE: Final = 1e-3
