@@ -89,10 +89,12 @@ def _steps(bundle: Bundle) -> Mapping[str, Bundle]:
     one = replace(model, members=model.members[:1], shape=None, experts=())
     several = replace(model, shape=None)
     as_they_come = Calibrator(ScorePool.empty(), strength=NO_STRENGTH)
+    shape = replace(model.shape, laplace_share=NO_STRENGTH, move_share=1.0) if model.shape else None
     return {
         "anchored, one network": replace(bundle, model=one, calibrator=as_they_come),
         f"+ {len(model.members)} networks": replace(bundle, model=several, calibrator=as_they_come),
-        "+ shape stage": replace(bundle, calibrator=as_they_come),
+        "+ shape stage as taught": replace(bundle, model=replace(model, shape=shape), calibrator=as_they_come),
+        "+ tempered": replace(bundle, calibrator=as_they_come),
         "+ calibration (served)": replace(bundle, calibrator=Calibrator(pool, strength=SHAPED_STRENGTH)),
     }
 
