@@ -5,22 +5,27 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import math
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeAlias
 
 from aegis_yield.domain.errors import AegisError, BundleError, DataError, RegistryError
 from aegis_yield.pipelines.datasets import default_data_folder
-from aegis_yield.pipelines.predict import Forecaster, Question
+from aegis_yield.pipelines.predict import Forecaster
 from aegis_yield.pipelines.record import MANIFEST
 from aegis_yield.preprocessing.tables import SUFFIXES, TABLES
 from aegis_yield.registry import models_folder
 from aegis_yield.registry.aliases import FILE as REGISTRY_FILE
 from aegis_yield.registry.versions import numbered_versions
+from api.fans import Fans
+from api.forecast_tables import ForecastTables
+from api.listing import Listing
+from api.names import NameIndex
+from api.redaction import without_folders
 
 logger = logging.getLogger("aegis_yield.service")
 
@@ -35,8 +40,6 @@ RETRY_S: Final = 60.0
 
 STOP_WAIT_S: Final = 5.0
 
-_FOLDERS: Final = re.compile(r"(?<![\w.])(?:/[^\s/:,;'\"]+)+/")
-
 
 @dataclass(frozen=True)
 class Served:
@@ -50,11 +53,56 @@ class Served:
         What the files looked like from which it was loaded.
     loaded_at : datetime.datetime
         UTC.
+    tables : ForecastTables
+        Its forecasts.
+    fans : Fans
+        Its forecasts of single strategies at all horizons.
+    names : NameIndex
+        What its strategies are called.
     """
 
     forecaster: Forecaster
     stamp: Stamp
     loaded_at: dt.datetime
+    tables: ForecastTables
+    fans: Fans
+    names: NameIndex
+
+    @classmethod
+    def of(cls, forecaster: Forecaster, stamp: Stamp = ()) -> Served:
+        """Make ready what was loaded, with a first forecast of everything: the next is fast, and known to work.
+
+        Raises
+        ------
+        BundleError
+            If a forecast is no number.
+        """
+        tables = ForecastTables(forecaster)
+        tables.warm()
+        return cls(forecaster, stamp, dt.datetime.now(dt.UTC), tables, Fans(forecaster), NameIndex(forecaster))
+
+    @cached_property
+    def listing(self) -> Listing:
+        """What the tables hold of each strategy."""
+        return Listing(self.forecaster, self.names)
+
+    @cached_property
+    def simulated(self) -> bool:
+        """Whether the tables are."""
+        return self.forecaster.dataset.is_simulated
+
+    @cached_property
+    def last_date(self) -> dt.date:
+        """Newest day of the tables."""
+        return self.forecaster.dataset.last_date
+
+    @cached_property
+    def key(self) -> str:
+        """Return what is the same wherever the same model serves the same tables."""
+        made_from = self.forecaster.lineage
+        if made_from is None:
+            return f"{self.forecaster.model_version} {self.loaded_at.isoformat()}"
+        return f"{made_from.bundle_sha256} {made_from.dataset_sha256} {sorted(self.names.aliases.items())}"
 
 
 @dataclass(frozen=True)
@@ -74,22 +122,17 @@ class Source:
 
     def look(self) -> Stamp:
         """Return what changes whenever another model or other tables would be loaded."""
-        return tuple(sorted(filter(None, map(_stamp_of, self._files()))))
+        return tuple(sorted(filter(None, map(stamp_of, self._files()))))
 
     def open(self) -> Forecaster:
-        """Load model and tables, and make a first forecast of everything: the next one is fast, and known to work.
+        """Load model and tables.
 
         Raises
         ------
         AegisError
-            If a part is missing, damaged, or gives no numbers.
+            If a part is missing or damaged.
         """
-        forecaster = Forecaster.open(self.data, self.model)
-        answer = forecaster.ask(Question(None))
-        for row in answer.rows:
-            if not all(map(math.isfinite, (row.apy, row.low, row.high, row.volatility))):
-                raise BundleError(f"{forecaster.model_version}: forecasts of {row.strategy_id} are no numbers")
-        return forecaster
+        return Forecaster.open(self.data, self.model)
 
     def public(self, error: Exception) -> str:
         """Return an error's text without the machine's folders: those are in the log."""
@@ -100,7 +143,7 @@ class Source:
         for folder in sorted(map(str, folders), key=len, reverse=True):
             if len(folder) > 1:
                 text = text.replace(f"{folder}/", "").replace(folder, Path(folder).name)
-        return _FOLDERS.sub("", text)
+        return without_folders(text)
 
     def _files(self) -> Iterator[Path]:
         tables = self.data or default_data_folder()
@@ -120,7 +163,8 @@ def _versions() -> list[Path]:
         return []
 
 
-def _stamp_of(path: Path) -> tuple[str, int, int, int] | None:
+def stamp_of(path: Path) -> tuple[str, int, int, int] | None:
+    """Return what a file looks like; None if it is not there."""
     try:
         found = path.stat()
     except OSError:
@@ -147,6 +191,8 @@ class Keeper:
         self.served: Served | None = None
         self.failure: Exception | None = None
         """Why what lies there now is not served."""
+        self.failures = 0
+        """How often loading has failed."""
         self._load = load
         self._source = source
         self._publish = publish
@@ -200,7 +246,7 @@ class Keeper:
     def _attempt(self, seen: Stamp) -> None:
         """Load; what changed meanwhile may be half old, half new: it is neither served nor blamed."""
         try:
-            forecaster = self._load()
+            served = Served.of(self._load(), seen)
         except Exception as error:  # noqa: BLE001 - whatever the files hold, the service lives and says so
             if self.served is not None and self._look() != seen:
                 return
@@ -209,11 +255,12 @@ class Keeper:
         if self._look() != seen and self.served is not None:
             return
         self._tried, self._retry_at = seen, math.inf
-        self.served, self.failure = Served(forecaster, seen, dt.datetime.now(dt.UTC)), None
-        self._publish(self.served)
-        logger.info("serving %s on %s", forecaster.model_version, forecaster.dataset.name)
+        self.served, self.failure = served, None
+        self._publish(served)
+        logger.info("serving %s on %s", served.forecaster.model_version, served.forecaster.dataset.name)
 
     def _fail(self, error: Exception, seen: Stamp) -> None:
+        self.failures += 1
         is_news = str(error) != str(self.failure) or seen != self._tried
         self._tried, self._retry_at, self.failure = seen, time.monotonic() + RETRY_S, error
         if not is_news:
@@ -227,7 +274,7 @@ class Keeper:
                          exc_info=surprise)  # fmt: skip
 
 
-def part_of(failure: Exception) -> str:
+def part_of(failure: Exception | None) -> str:
     """Name what a failure is about."""
     kinds: tuple[tuple[type[Exception], str], ...] = (
         (BundleError, "the model"), (RegistryError, "the model"), (DataError, "the data"),

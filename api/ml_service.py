@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+import gc
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import uvicorn
-from fastapi import Depends, FastAPI, Query, Request
+from fastapi import APIRouter, FastAPI
 from fastapi.middleware import Middleware
 from fastapi_offline import FastAPIOffline
 
 from aegis_yield import __version__
-from aegis_yield.domain.categories import CATEGORIES
 from aegis_yield.domain.errors import AegisError
-from aegis_yield.pipelines.datasets import strategy_listing
-from aegis_yield.pipelines.explain import ask_why, to_json_with
-from aegis_yield.pipelines.predict import Answer, Forecaster, Question
-from api import problems
-from api.freshness import Keeper, Served, Source, part_of
-from api.limits import BodyLimit
-from api.recording import Recorder, recorder_for
-from api.schemas import (
-    Liveness,
-    PredictRequest,
-    PredictResponse,
-    Problem,
-    Readiness,
-    StrategyInfo,
-    StrategyPage,
-)
+from aegis_yield.pipelines.predict import Forecaster
+from api import caching, documentation, guards, problems
+from api.freshness import Keeper, Served, Source
+from api.guards.logs import configure_logs
+from api.guards.server import serve
+from api.measuring import Measured, Meter
+from api.recording import recorder_for
+from api.routes import decisions, forecasting, health, metrics, pages, strategies, versions
 from api.settings import ServiceSettings, read_settings
+from api.workers.pool import WorkerPool
 
 Loader = Callable[[], Forecaster]
-FAULTS: dict[int | str, dict[str, Any]] = {
-    status: {"model": Problem, "content": {problems.MEDIA_TYPE: {}}} for status in (400, 404, 413, 422, 503)
-}
 
 
 def create_app(settings: ServiceSettings | None = None, load: Loader | None = None) -> FastAPI:
@@ -58,124 +44,54 @@ def create_app(settings: ServiceSettings | None = None, load: Loader | None = No
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         def publish(served: Served) -> None:
-            app.state.forecaster = served.forecaster  # one assignment: a request sees the old one or the new one
+            app.state.served = served  # one assignment: a request sees the old one or the new one
 
-        app.state.forecaster = None
+        app.state.served = None
+        app.state.settings = chosen
         app.state.recorder = recorder_for(chosen.service.record) if load is None else None
         app.state.keeper = Keeper(load, None, publish) if load else Keeper(source.open, source, publish)
         app.state.keeper.start(chosen.service.watch_s)
         try:
-            yield
+            async with WorkerPool(chosen.service, None if load else source) as app.state.workers:
+                yield
         finally:
             app.state.keeper.stop()
             if app.state.recorder is not None:
                 app.state.recorder.stop()
 
+    meter = Meter()
     app = FastAPIOffline(  # its /docs page loads nothing from a foreign host
         title="Aegis Yield",
         version=__version__,
         summary="What DeFi yield strategies will pay, and how sure that is.",
         lifespan=lifespan,
-        middleware=[Middleware(BodyLimit, max_bytes=chosen.max_body_bytes)],
+        middleware=[Middleware(Measured, meter=meter), *guards.middleware(chosen)],
     )
+    app.state.meter = meter
+    meter.watch(app, (getattr(route, "path", "") for router in _routers() for route in router.routes))
     problems.install(app)
-    _add_routes(app)
+    caching.install(app)
+    for router in _routers():
+        app.include_router(router)
+    documentation.install(app)
     return app
 
 
-def _forecaster(request: Request) -> Forecaster:
-    """Read what is served, once for a request: its whole answer comes from one model and one state of the tables."""
-    forecaster: Forecaster | None = request.app.state.forecaster
-    if forecaster is None:
-        failure = request.app.state.keeper.failure
-        # What is missing, without the machine's paths: those are in the log.
-        reason = f"{part_of(failure)} of this service could not be loaded; its log says why"
-        raise AegisError(f"not ready: {reason}") from failure
-    return forecaster
-
-
-def _recorded(request: Request, answer: Answer, content: dict[str, Any]) -> dict[str, Any]:
-    """Hand an answer over for recording; only what is recorded has an id that can be asked for later."""
-    recorder: Recorder | None = request.app.state.recorder
-    if recorder is None or not recorder.take(answer):
-        for prediction in content["predictions"].values():
-            prediction.pop("forecast_id", None)
-    return content
-
-
-Ready = Annotated[Forecaster, Depends(_forecaster)]
-
-
-def _add_routes(app: FastAPI) -> None:
-    # What was not asked for is left out of the answer, not null in it.
-    @app.post("/predict", responses=FAULTS, summary="Forecast strategies", response_model_exclude_unset=True)
-    def predict(order: PredictRequest, forecaster: Ready, request: Request) -> PredictResponse:
-        question = Question(order.strategies, order.horizon_days, order.level)
-        answer, explanations = ask_why(forecaster, question) if order.explain else (forecaster.ask(question), [])
-        return PredictResponse.model_validate(_recorded(request, answer, to_json_with(answer, explanations)))
-
-    @app.get("/strategies", responses=FAULTS, summary="List strategies")
-    def strategies(
-        forecaster: Ready,
-        category: Annotated[
-            str | None,
-            Query(description="Only this category.", max_length=50, json_schema_extra={"enum": [*CATEGORIES, None]}),
-        ] = None,
-        limit: Annotated[int, Query(ge=1, le=1_000, description="Most rows on a page.")] = 100,
-        offset: Annotated[int, Query(ge=0, le=1_000_000, description="Rows to skip.")] = 0,
-    ) -> StrategyPage:
-        listing = strategy_listing(forecaster.dataset, category)
-        page = _described(listing[offset : offset + limit], forecaster)
-        return StrategyPage(strategies=page, total=len(listing), simulated=forecaster.dataset.is_simulated)
-
-    @app.get("/health/live", summary="The process answers")
-    def live() -> Liveness:
-        return Liveness(status="alive")
-
-    # A loaded_at or warnings that there are none of is left out, not null.
-    @app.get(
-        "/health/ready", responses=FAULTS, summary="Model and tables are loaded", response_model_exclude_unset=True
-    )
-    def ready(forecaster: Ready, request: Request) -> Readiness:
-        last = forecaster.dataset.last_date
-        return Readiness(
-            status="ready",
-            model_version=forecaster.model_version,
-            data=Path(forecaster.dataset.name).name,
-            simulated=forecaster.dataset.is_simulated,
-            n_strategies=len(forecaster.known_strategies),
-            last_date=last,
-            data_age_days=(dt.datetime.now(dt.UTC).date() - last).days,
-            **_upkeep(request, forecaster),
-        )
-
-
-def _upkeep(request: Request, forecaster: Forecaster) -> dict[str, Any]:
-    """Say since when this is served, and what does not go as it should."""
-    keeper: Keeper = request.app.state.keeper
-    recorder: Recorder | None = request.app.state.recorder
-    warnings = [keeper.warning] if keeper.warning else []
-    if recorder is not None and recorder.dropped:
-        warnings.append(f"{recorder.dropped} forecasts given out could not be recorded")
-    served, found = keeper.served, {"warnings": warnings} if warnings else {}
-    if served is not None and served.stamp and served.forecaster is forecaster:
-        return {"loaded_at": served.loaded_at, **found}
-    return dict(found)
-
-
-def _described(rows: Sequence[dict[str, Any]], forecaster: Forecaster) -> list[StrategyInfo]:
-    held = forecaster.names.held(forecaster.known_strategies)
-    aliases: dict[str, list[str]] = {}
-    for alias, strategy in held.items():
-        aliases.setdefault(strategy, []).append(alias)
-    return [StrategyInfo(aliases=aliases.get(row["strategy_id"], []), **row) for row in rows]
+def _routers() -> Iterator[APIRouter]:
+    yield from (module.router for module in (forecasting, decisions, strategies, versions, health, metrics, pages))
 
 
 def main(host: str | None = None, port: int | None = None) -> None:
     """Serve until stopped."""
     settings = read_settings()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    uvicorn.run(create_app(settings), host=host or settings.host, port=port or settings.port, log_config=None)
+    chosen = settings.model_copy(update={"host": host or settings.host, "port": port or settings.port})
+    serve(_settled(create_app(chosen)), chosen)
+
+
+def _settled(app: FastAPI) -> FastAPI:
+    """Tell the garbage collector that what is imported stays: looking through all of torch takes 0.1 s each time."""
+    gc.freeze()
+    return app
 
 
 def __getattr__(name: str) -> Any:
@@ -183,7 +99,9 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        globals()["app"] = create_app()
+        settings = read_settings()
+        configure_logs(settings.service)
+        globals()["app"] = _settled(create_app(settings))
     except AegisError as error:
         raise SystemExit(f"error: {error}") from error
     return globals()["app"]

@@ -20,12 +20,20 @@ from aegis_yield.domain.errors import (
     RequestError,
     UnknownStrategyError,
 )
+from api.redaction import without_folders
+from api.request_context import REQUEST_ID
 from api.schemas import FieldFault, Problem
 
 logger = logging.getLogger("aegis_yield.service")
 
 MEDIA_TYPE: Final = "application/problem+json"
 _SHOWN_CHARACTERS: Final = 200
+
+FAULTS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"model": Problem, "content": {MEDIA_TYPE: {}}}
+    for status in (400, 401, 403, 404, 408, 413, 421, 422, 429, 500, 503, 504)
+}
+"""What routes say in OpenAPI of the errors they answer."""
 
 STATUS: Final[tuple[tuple[type[AegisError], HTTPStatus], ...]] = (
     (UnknownStrategyError, HTTPStatus.NOT_FOUND),
@@ -45,7 +53,7 @@ def problem(
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
     """Return a problem document as a response."""
-    body = Problem(title=status.phrase, status=int(status), detail=detail, errors=errors)
+    body = Problem(title=status.phrase, status=int(status), detail=detail, errors=errors, request_id=REQUEST_ID.get())
     return JSONResponse(
         body.model_dump(exclude_none=True), status_code=int(status), headers=headers, media_type=MEDIA_TYPE
     )
@@ -67,7 +75,8 @@ def install(app: FastAPI) -> None:
 async def _on_aegis_error(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, AegisError):
         raise TypeError("registered for AegisError only") from error
-    return problem(status_of(error), str(error))
+    status = status_of(error)
+    return problem(status, without_folders(str(error)) if status >= HTTPStatus.INTERNAL_SERVER_ERROR else str(error))
 
 
 async def _on_bad_request(_: Request, error: Exception) -> JSONResponse:

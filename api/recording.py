@@ -7,8 +7,12 @@ import logging
 import os
 import queue
 import threading
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
+
+import polars as pl
 
 from aegis_yield.monitoring.store import ForecastStore
 from aegis_yield.pipelines.predict import Answer
@@ -50,10 +54,18 @@ class Recorder:
         self._thread = threading.Thread(target=self._write, name="recording", daemon=True)
         self._thread.start()
 
+    def knows(self, ids: Iterable[str | None], simulated: bool) -> bool:
+        """Return whether forecasts of these ids were all taken before: then there is nothing to do."""
+        return self.wants(simulated) and self._known.issuperset(ids)
+
+    def wants(self, simulated: bool) -> bool:
+        """Return whether forecasts on such data are taken at all."""
+        return self._simulated_too or not simulated
+
     def take(self, answer: Answer) -> bool:
         """Take an answer for recording; False if it cannot be, at once in either case."""
         ids = _ids(answer)
-        if not ids or (answer.simulated and not self._simulated_too):
+        if not ids or not self.wants(answer.simulated):
             return False
         if all(one in self._known for one in ids):
             return True
@@ -81,7 +93,7 @@ class Recorder:
         while (answer := self._next()) is not None:
             try:
                 store = store or open_store(self._path)
-                record_forecasts(answer, store)
+                record_forecasts(_without_others(answer), store)
             except Exception as error:  # noqa: BLE001 - whatever it is, forecasts go on and the next is tried
                 self._lose(_ids(answer), str(error))
                 _close(store)
@@ -119,6 +131,12 @@ def _is_writable(path: Path) -> bool:
 
 def _ids(answer: Answer) -> list[str]:
     return [key for row in answer.rows if (key := answer.forecast_id(row)) is not None]
+
+
+def _without_others(answer: Answer) -> Answer:
+    """Return an answer without the quantiles of strategies that were not asked for."""
+    asked = pl.col("strategy_id").is_in([row.strategy_id for row in answer.rows])
+    return replace(answer, forecasts=answer.forecasts.filter(asked))
 
 
 def _close(store: ForecastStore | None) -> None:

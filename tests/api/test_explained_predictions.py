@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import pytest
+from services import forecast_among_all
 from starlette.testclient import TestClient
 from test_predict_endpoint import PROMISED, problem_of
 
-from aegis_yield.pipelines.explain import MAX_EXPLAINED, ask_why, to_json_with
-from aegis_yield.pipelines.predict import Forecaster, Question
+from aegis_yield.pipelines.explain import MAX_EXPLAINED, explain, to_json_with
+from aegis_yield.pipelines.predict import Forecaster
 
 
 def test_an_explanation_is_what_the_forecaster_says(client: TestClient, forecaster: Forecaster) -> None:
     response = client.post("/predict", json={**PROMISED, "explain": True})
     assert response.status_code == 200
-    assert response.json() == to_json_with(*ask_why(forecaster, Question(["aave", "lido", "delta"], 7)))
+    answer = forecast_among_all(forecaster, PROMISED["strategies"])
+    assert response.json() == to_json_with(answer, explain(forecaster, answer))
 
 
 def test_its_parts_add_up_to_the_forecast(client: TestClient) -> None:

@@ -20,14 +20,14 @@ import pytest
 import torch
 import uvicorn
 from bundles import bundle_content, market
-from services import free_port
+from services import forecast_among_all, free_port
 from starlette.testclient import TestClient
 from test_predict_endpoint import PROMISED, problem_of
 
 from aegis_yield.domain.errors import DataError, RequestError
 from aegis_yield.models.bundle import Bundle, bundle_bytes
 from aegis_yield.monitoring.store import ForecastStore
-from aegis_yield.pipelines.explain import ask_why, to_json_with
+from aegis_yield.pipelines.explain import explain, to_json_with
 from aegis_yield.pipelines.predict import Answer, Forecaster, Question, to_json
 from aegis_yield.preprocessing.tables import write_dataset
 from aegis_yield.registry.aliases import Why, promote, rollback
@@ -59,7 +59,7 @@ class Place:
     def promised(self, version: str) -> dict[str, Any]:
         """What a model answers, whole."""
         forecaster = Forecaster.open(self.tables, self.models / f"{version}.pth")
-        return to_json(forecaster.ask(Question(PROMISED["strategies"], PROMISED["horizon_days"])))
+        return to_json(forecast_among_all(forecaster, PROMISED["strategies"]))
 
 
 @pytest.fixture
@@ -186,7 +186,8 @@ def test_a_request_under_way_is_answered_by_the_model_it_began_with(
     place: Place, opened: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = Forecaster.open(place.tables, place.models / "lstm_v1.pth")
-    promised = to_json_with(*ask_why(old, Question(PROMISED["strategies"], PROMISED["horizon_days"])))
+    answer = forecast_among_all(old, PROMISED["strategies"], 9)
+    promised = to_json_with(answer, explain(old, answer))
     ask, asked, swapped = Forecaster.ask, threading.Event(), threading.Event()
 
     def held(self: Forecaster, question: Question) -> Answer:
@@ -198,7 +199,7 @@ def test_a_request_under_way_is_answered_by_the_model_it_began_with(
 
     monkeypatch.setattr(Forecaster, "ask", held)
     with ThreadPoolExecutor(1) as pool:
-        under_way = pool.submit(opened.post, "/predict", json={**PROMISED, "explain": True})
+        under_way = pool.submit(opened.post, "/predict", json={**PROMISED, "horizon_days": 9, "explain": True})
         assert asked.wait(WAIT_S)
         promote(place.models, "lstm_v2", WHY)
         assert eventually(serves(opened, "lstm_v2"))
@@ -411,6 +412,32 @@ def test_a_locked_store_blocks_neither_requests_nor_the_end(place: Place, monkey
     assert recorder.dropped == taken.count(False)
     recorder._thread.join(WAIT_S)  # no longer locked: what was taken is written in the end
     assert recorded(place) == sum(taken)
+
+
+def test_a_recorder_knows_what_it_has_taken(place: Place) -> None:
+    first, second, *_ = distinct_answers(place)
+    recorder = Recorder(place.store)
+    assert recorder.take(first)
+    known, unknown = ([answer.forecast_id(row) for row in answer.rows] for answer in (first, second))
+    assert recorder.knows(known, simulated=True)
+    assert not recorder.knows(unknown, simulated=True)
+    assert not recorder.knows([*known, *unknown], simulated=True)
+    recorder.stop()
+    real_only = Recorder(place.store, simulated_too=False)
+    assert not real_only.take(first)
+    assert not real_only.knows([], simulated=True)
+    real_only.stop()
+
+
+def test_only_what_was_asked_for_is_recorded(place: Place) -> None:
+    """Everything is forecast at once, and so known; but it was not given out."""
+    with TestClient(create_app(place.settings)) as opened:
+        for names in (["aave"], ["aave", "AAVE", "lido"], ["lido"]):
+            answer = opened.post("/predict", json={"strategies": names}).json()
+            assert all("forecast_id" in prediction for prediction in answer["predictions"].values())
+        opened.get("/strategies")
+        opened.get("/strategies/delta/fan?horizon_days=2")
+    assert recorded(place) == 2
 
 
 def distinct_answers(place: Place) -> list[Answer]:

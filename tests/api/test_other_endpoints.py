@@ -138,7 +138,7 @@ def test_the_schema_carries_bounds_and_units(client: TestClient) -> None:
 
 
 class Broken:
-    """A forecaster with a bug."""
+    """A state with a bug."""
 
     def __getattr__(self, name: str) -> object:
         raise ZeroDivisionError("secret at /secret/path")
@@ -147,22 +147,22 @@ class Broken:
 def test_a_bug_is_a_500_without_its_trace(caplog: pytest.LogCaptureFixture, forecaster: Forecaster) -> None:
     app = create_app(ServiceSettings(), lambda: forecaster)
     with TestClient(app, raise_server_exceptions=False) as client:
-        app.state.forecaster = Broken()
+        app.state.served = Broken()
         document = problem_of(client.post("/predict", json=PROMISED), 500)
     assert "secret" not in str(document)
     assert "ZeroDivisionError" not in str(document)
     assert "secret at /secret/path" in caplog.text
 
 
-def test_tables_that_break_while_serving_are_a_503(forecaster: Forecaster) -> None:
-    class Emptied:
-        def ask(self, question: object) -> None:
-            raise DataError("no rows any more")
+def test_tables_that_break_while_serving_are_a_503(forecaster: Forecaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def emptied(self: Forecaster, question: object) -> None:
+        raise DataError("no rows any more")
 
     app = create_app(ServiceSettings(), lambda: forecaster)
     with TestClient(app) as client:
-        app.state.forecaster = Emptied()
-        problem_of(client.post("/predict", json=PROMISED), 503)
+        monkeypatch.setattr(Forecaster, "ask", emptied)
+        problem_of(client.post("/predict", json={**PROMISED, "horizon_days": 29}), 503)
+        assert client.post("/predict", json=PROMISED).status_code == 200  # from what was made before
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -174,4 +174,4 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_without_settings_the_service_listens_on_loopback_5000() -> None:
     settings = ServiceSettings()
-    assert (settings.host, settings.port, settings.max_body_bytes) == ("127.0.0.1", 5000, 1_000_000)
+    assert (settings.host, settings.port, settings.max_body_bytes) == ("127.0.0.1", 5000, 4_000_000)

@@ -13,6 +13,7 @@ from aegis_yield.cli import (
     collect,
     data,
     evaluate,
+    keys,
     models,
     monitor,
     optimize,
@@ -50,6 +51,7 @@ app.command("trace")(trace.trace)
 app.command("serve")(serve.serve)
 app.command("run")(run.run)
 app.add_typer(models.app, name="models")
+app.add_typer(keys.app, name="keys")
 
 
 @app.callback(invoke_without_command=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], mode: int | None = None) -> None:
     """Let ``write`` fill a temporary file, then put it at ``path`` in one step.
 
     Parameters
@@ -18,6 +18,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         Where the complete file appears; its folder is made if need be.
     write : callable
         Receives the temporary path and writes the whole content to it.
+    mode : int, optional
+        Permissions of the file, also while it is written; by default those of an ordinary one.
 
     Notes
     -----
@@ -32,7 +34,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         _flush(temporary)
         # mkstemp makes private files; give the result the mode an ordinary open() would have.
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_umask() if mode is None else mode)
         temporary.replace(path)
     except OSError as error:
         # A full disk says only that there is no space: name the file that could not be written.

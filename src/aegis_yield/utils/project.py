@@ -20,8 +20,14 @@ def project_root() -> Path:
 
 def shipped_file(in_checkout: str, in_package: str) -> Path:
     """Return a file that ships with the project: the user's own, else the checkout's, else the wheel's."""
-    candidates = (project_root() / in_checkout, _PACKAGE.parents[1] / in_checkout)
-    return next((path for path in candidates if path.exists()), _PACKAGE / in_package)
+    own = project_root() / in_checkout
+    return own if own.exists() else packaged_file(in_checkout, in_package)
+
+
+def packaged_file(in_checkout: str, in_package: str) -> Path:
+    """Return a file as it ships with the project, whatever the user has in its place: the checkout's or the wheel's."""
+    path = _PACKAGE.parents[1] / in_checkout
+    return path if path.exists() else _PACKAGE / in_package
 
 
 def code_version() -> str:

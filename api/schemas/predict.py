@@ -1,4 +1,4 @@
-"""What the service takes and returns, with units and bounds."""
+"""What ``/predict`` and ``/forecasts`` take and return, with units and bounds."""
 
 from __future__ import annotations
 
@@ -17,15 +17,20 @@ from aegis_yield.domain.limits import (
 )
 from aegis_yield.pipelines.explain import MAX_EXPLAINED
 
-MAX_STRATEGIES = 1_000
+MAX_STRATEGIES = 20_000
 MAX_NAME_LENGTH = 200
 
 StrategyName = Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
+"""An alias or a strategy id."""
 
 
 def _whole(value: object) -> object:
     # JSON knows one kind of number: 7.0 is the integer 7.
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WholeNumber = Annotated[int, BeforeValidator(_whole)]
+"""An integer as JSON has it: 7 and 7.0 are the same number."""
 
 
 class PredictRequest(BaseModel):
@@ -39,7 +44,7 @@ class PredictRequest(BaseModel):
     strategies: list[StrategyName] = Field(
         min_length=1, max_length=MAX_STRATEGIES, description="Aliases or strategy ids."
     )
-    horizon_days: Annotated[int, BeforeValidator(_whole)] = Field(
+    horizon_days: WholeNumber = Field(
         DEFAULT_HORIZON_DAYS, ge=MIN_HORIZON_DAYS, le=MAX_HORIZON_DAYS, strict=True, description="Days ahead."
     )
     level: float = Field(
@@ -66,22 +71,28 @@ class FeatureShare(BaseModel):
     name: str
     family: str
     meaning: str = Field(description="What the feature says, with its unit.")
-    value: float = Field(description="On the newest day.")
+    value: float = Field(description="On the newest day, in the unit that meaning names.")
     apy: float = Field(description="By how much it moved the forecast, fraction per year.")
 
 
 class Explanation(BaseModel):
     """What a forecast is made of: all parts but ``families`` and ``days`` add up to ``apy``; fractions per year."""
 
-    ewma: float = Field(description="Exponentially weighted mean of the rate.")
-    today_over_ewma: float = Field(description="Today's rate less that mean.")
-    usual_drift: float = Field(description="What strategies of the category do when nothing has happened.")
+    ewma: float = Field(description="Exponentially weighted mean of the rate, fraction per year.")
+    today_over_ewma: float = Field(description="Today's rate less that mean, fraction per year.")
+    usual_drift: float = Field(
+        description="What strategies of the category do when nothing has happened, fraction per year."
+    )
     features: list[FeatureShare] = Field(description="Those that moved the forecast most, largest first.")
-    other_features: float = Field(description="All others together.")
-    calibration: float = Field(description="What calibration and the floor at zero add, rounding included.")
-    families: dict[str, float] = Field(description="The features' shares by family.")
-    days: dict[dt.date, float] = Field(description="The features' shares by the day on which they were seen.")
-    gap: float = Field(description="Error of the integral behind the shares.")
+    other_features: float = Field(description="All others together, fraction per year.")
+    calibration: float = Field(
+        description="What calibration and the floor at zero add, rounding included; fraction per year."
+    )
+    families: dict[str, float] = Field(description="The features' shares by family, fraction per year.")
+    days: dict[dt.date, float] = Field(
+        description="The features' shares by the day on which they were seen, fraction per year."
+    )
+    gap: float = Field(description="Error of the integral behind the shares, fraction per year.")
 
 
 class Prediction(BaseModel):
@@ -97,7 +108,7 @@ class Prediction(BaseModel):
     last_apy: float = Field(description="The newest observed rate, fraction per year.")
     as_of: dt.date = Field(description="UTC day of the newest row used.")
     data_age_days: int = Field(description="Days from as_of to today, UTC.")
-    horizon_days: int
+    horizon_days: int = Field(description="Days ahead.")
     forecast_id: str | None = Field(
         None, description="Name under which it is recorded, for `aegis trace`; only where it is recorded."
     )
@@ -107,73 +118,38 @@ class Prediction(BaseModel):
 class PredictResponse(BaseModel):
     """Forecasts by the names that were asked for."""
 
-    predictions: dict[str, Prediction]
-    horizon_days: int
-    model_version: str
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "predictions": {
+                        "aave": {
+                            "apy": 0.052,
+                            "volatility": 0.08,
+                            "confidence_interval": {"level": 0.9, "lower": 0.041, "upper": 0.066},
+                            "strategy_id": "aave-v3:ethereum:usdc",
+                            "category": "lending",
+                            "last_apy": 0.047,
+                            "as_of": "2025-09-30",
+                            "data_age_days": 1,
+                            "horizon_days": 7,
+                            "forecast_id": "9b1c5e0a7d3f4862",
+                        }
+                    },
+                    "horizon_days": 7,
+                    "model_version": "lstm_v1-5c657120",
+                    "simulated": False,
+                    "notes": [],
+                }
+            ]
+        }
+    )
+
+    predictions: dict[str, Prediction] = Field(description="By the names that were asked for, in their order.")
+    horizon_days: int = Field(description="Days ahead.")
+    model_version: str = Field(description="Version and digest of the model.")
     simulated: bool = Field(
         description="True if the data is simulated: then no number says anything about a real strategy."
     )
     notes: list[str] = Field(description="What to know before using the numbers.")
-
-
-class StrategyInfo(BaseModel):
-    """A strategy that the service holds data for."""
-
-    strategy_id: str
-    aliases: list[str]
-    project: str | None
-    chain: str | None
-    symbol: str | None
-    category: str
-    first_date: dt.date
-    last_date: dt.date
-    n_rows: int
-    last_apy: float = Field(description="Fraction per year.")
-
-
-class StrategyPage(BaseModel):
-    """A page of strategies."""
-
-    strategies: list[StrategyInfo]
-    total: int = Field(description="Strategies that match, on all pages.")
-    simulated: bool
-
-
-class Liveness(BaseModel):
-    """The process answers."""
-
-    status: str
-
-
-class Readiness(BaseModel):
-    """Model and tables are loaded."""
-
-    status: str
-    model_version: str
-    data: str
-    simulated: bool
-    n_strategies: int
-    last_date: dt.date
-    data_age_days: int
-    loaded_at: dt.datetime | None = Field(None, description="Since when this model and these tables are served, UTC.")
-    warnings: list[str] | None = Field(
-        None, description="What does not go as it should while the service answers, e.g. a newer model is damaged."
-    )
-
-
-class FieldFault(BaseModel):
-    """What is wrong with one field of a request."""
-
-    field: str
-    received: str
-    problem: str
-
-
-class Problem(BaseModel):
-    """A problem document (RFC 9457)."""
-
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str
-    errors: list[FieldFault] | None = None
+    warnings: list[str] | None = Field(None, description="What to be careful about, e.g. old data; only if any.")
