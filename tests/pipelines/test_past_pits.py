@@ -115,3 +115,14 @@ def test_a_short_past_gives_fewer_rows(forecaster: Forecaster) -> None:
     assert past_pits(forecaster, IDS, 7, as_of).shape == (len(origins(as_of, 7)), len(IDS))
     assert len(origins(as_of, 7)) < ORIGINS
     assert past_pits(forecaster, IDS, 7, FIRST + dt.timedelta(days=3)).shape == (0, len(IDS))
+
+
+def test_what_is_remembered_is_what_would_be_found_anew(forecaster: Forecaster) -> None:
+    fresh = Forecaster(forecaster.dataset, forecaster.bundle, forecaster.model_version, forecaster.names)
+    wanted = past_pits(fresh, IDS, 7, LAST)
+    past_pits(forecaster, (POOL,), 30, LAST)
+    past_pits(forecaster, (POOL,), 7, LAST - WEEK)
+    for strategy, column in zip(IDS, wanted.T, strict=True):
+        np.testing.assert_array_equal(past_pits(forecaster, (strategy,), 7, LAST)[:, 0], column)
+    np.testing.assert_array_equal(past_pits(forecaster, ("nobody", LIDO), 7, LAST)[:, 1], wanted[:, 0])
+    assert np.isnan(past_pits(forecaster, ("nobody",), 7, LAST)).all()

@@ -133,7 +133,7 @@ def allocate_with(forecaster: Forecaster, order: AllocationOrder) -> AllocationR
     draw = Draw(order.n_scenarios, order.seed)
     view = outlook(forecaster, question, draw)
     habits = load_habits(forecaster.dataset.market)
-    workshop = Workshop(forecaster.dataset, habits, view.exposed, order.horizon_days, view.as_of)
+    workshop = Workshop(forecaster.dataset, habits, view.exposed, order.horizon_days, view.as_of, forecaster.worked_out)
     unpriced: dict[str, str] = {}
     if order.strategies is None:
         unpriced = unpriced_pools(forecaster.dataset, view.answer.rows, view.as_of)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -14,7 +14,7 @@ from aegis_yield.domain.errors import HistoryError
 from aegis_yield.pipelines.costs import Habits
 from aegis_yield.pipelines.predict import StrategyForecast
 from aegis_yield.portfolio.impact import FundingDepth, PriceTaker, RateCurve, simple_rate
-from aegis_yield.portfolio.inference import PROBE_SHARE, PoolHistory, infer_curve
+from aegis_yield.portfolio.inference import PROBE_SHARE, InferredCurve, PoolHistory, infer_curve
 from aegis_yield.portfolio.problem import Candidate
 from aegis_yield.risk.events import Exposures
 
@@ -57,6 +57,8 @@ class Workshop:
     exposed: Exposures
     horizon_days: int
     as_of: dt.date
+    curves: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+    """Curves inferred before from the same tables, by day and strategy."""
 
     def candidate(self, forecast: StrategyForecast) -> Made:
         """Return the candidate of a forecast strategy.
@@ -112,7 +114,9 @@ class Workshop:
             curve = FundingDepth(forecast.apy, max(depth, known or 0.0), self.habits.funding_drop_apy)
             kept = _kept(curve, known or depth)
             return curve, "assumed", "funding falls with one's own share of open interest", (kept, kept)
-        found = infer_curve(history)
+        key = ("curve", self.as_of, forecast.strategy_id)
+        found: InferredCurve = self.curves.get(key) or infer_curve(history)
+        self.curves[key] = found
         return found.curve, found.quality, found.note, (found.kept_low, found.kept_high)
 
 

@@ -39,22 +39,31 @@ def past_pits(forecaster: Forecaster, strategy_ids: Sequence[str], horizon_days:
     ndarray of shape (n_origins, n)
         NaN where a strategy could not be forecast or its outcome is not known.
     """
+    remembered = forecaster.worked_out
+    key = ("pits", horizon_days, as_of)
+    if key not in remembered:
+        remembered[key] = _all_pits(forecaster, horizon_days, as_of)
+    everyone, columns = remembered[key]
+    absent = everyone.shape[1] - 1  # a column of NaN
+    return np.asarray(everyone[:, [columns.get(name, absent) for name in strategy_ids]])
+
+
+def _all_pits(forecaster: Forecaster, horizon_days: int, as_of: dt.date) -> tuple[FloatArray, dict[str, int]]:
+    """Return the PITs of all strategies, then a column of NaN; and each strategy's column.
+
+    All at once: a strategy's figures do not depend on who else is asked for, and the next question costs nothing.
+    """
     panel = build_panel(forecaster.dataset.known_at(as_of))
     last = to_day(as_of) - horizon_days
     days = sorted(day for day in range(last, last - ORIGINS * STEP_DAYS, -STEP_DAYS) if day >= panel.first_day)
-    column = {strategy: code for code, strategy in enumerate(strategy_ids)}
-    matrix = np.full((len(days), len(strategy_ids)), np.nan)
-    calibrator = forecaster.bundle.calibrator
+    columns = {name: place for place, name in enumerate(panel.strategy_ids.astype(str).tolist())}
+    matrix = np.full((len(days), len(columns) + 1), np.nan)
     for row, batch in enumerate(walk_origins(panel, days)):
-        names = batch.keys.strategy_id.astype(str)
-        chosen = np.flatnonzero([name in column for name in names])
-        if not len(chosen):
+        if not len(batch.keys):
             continue
-        own = batch.subset(chosen)
-        raw = forecaster.bundle.model.locate(own.inputs, horizon_days)
-        made = calibrator.forecasts(raw, own.keys, horizon_days, QUANTILE_LEVELS)
-        apy, _ = outcomes(panel, own.rows, own.day, horizon_days)
-        matrix[row, [column[name] for name in own.keys.strategy_id.astype(str)]] = pit(
-            QUANTILE_LEVELS, made.quantiles, apy
-        )
-    return matrix
+        raw = forecaster.bundle.model.locate(batch.inputs, horizon_days)
+        made = forecaster.bundle.calibrator.forecasts(raw, batch.keys, horizon_days, QUANTILE_LEVELS)
+        apy, _ = outcomes(panel, batch.rows, batch.day, horizon_days)
+        places = [columns[name] for name in batch.keys.strategy_id.astype(str)]
+        matrix[row, places] = pit(QUANTILE_LEVELS, made.quantiles, apy)
+    return matrix, columns

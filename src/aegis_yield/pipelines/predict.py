@@ -185,6 +185,11 @@ class Forecaster:
         return InputsMemory(self.dataset)
 
     @cached_property
+    def worked_out(self) -> dict[tuple[Any, ...], Any]:
+        """What other pipelines worked out from these tables and this model, for the next question."""
+        return {}
+
+    @cached_property
     def last_rows(self) -> pl.DataFrame:
         """Newest row of every strategy: strategy_id, date, category, sorted by id."""
         newest = self.dataset.yields.group_by("strategy_id").agg(pl.col("date").max())
