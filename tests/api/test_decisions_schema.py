@@ -12,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
+pytestmark = pytest.mark.slow
+
 load_all_checks()
 
 PATHS = ("/risk", "/optimize", "/frontier")

@@ -16,6 +16,8 @@ from guarded import answer_in, connected, heard, problem_in
 from processes import Running, eventually, running
 from test_predict_endpoint import PROMISED, problem_of
 
+pytestmark = pytest.mark.slow
+
 N_SLOW = 1_000
 PATIENCE_S = 4.0
 DRAINED_S = 10.0

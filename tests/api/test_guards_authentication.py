@@ -188,6 +188,7 @@ def test_a_key_file_that_was_asked_for_must_be_there_and_good(doors: Doors, tmp_
         create_app(ServiceSettings(service=LifeSettings(keys=doors.path)))
 
 
+@pytest.mark.slow
 def test_every_way_to_start_refuses_in_one_line(home: Path, tmp_path: Path) -> None:
     serve = ["-c", "from aegis_yield.cli.app import main; main()", "serve"]
     for command, environment in (

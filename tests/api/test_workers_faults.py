@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from aegis_yield.pipelines.predict import Forecaster
 from aegis_yield.preprocessing.tables import write_dataset
 from aegis_yield.registry.aliases import Why, promote
 from api.schemas.decisions import OptimizeRequest
+
+pytestmark = pytest.mark.slow
 
 PROMISED = {"strategies": ["aave", "lido", "delta"], "horizon_days": 7}
 
@@ -202,7 +205,7 @@ def place(tmp_path: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) 
     models.mkdir()
     models.joinpath("lstm_v1.pth").write_bytes(bundle_content())
     other = [{**weights, **_lifted(weights)} for weights in tiny_bundle.model.members]
-    lifted = Bundle(**{**vars(tiny_bundle), "model": type(tiny_bundle.model)(**_changed(tiny_bundle, tuple(other)))})
+    lifted = replace(tiny_bundle, model=replace(tiny_bundle.model, members=tuple(other)))
     models.joinpath("lstm_v2.pth").write_bytes(bundle_bytes(lifted))
     promote(models, "lstm_v1", Why("a test"))
     write_dataset(market(), tmp_path / "tables")
@@ -212,10 +215,6 @@ def place(tmp_path: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch) 
 def _lifted(weights: Any) -> dict[str, torch.Tensor]:
     last = next(name for name, values in weights.items() if tuple(values.shape) == (2,))
     return {last: weights[last] + torch.tensor([1.0, 0.0], dtype=weights[last].dtype)}
-
-
-def _changed(bundle: Bundle, members: Any) -> dict[str, Any]:
-    return {**vars(bundle.model), "members": members}
 
 
 def decided(place: Path, version: str) -> dict[str, Any]:
