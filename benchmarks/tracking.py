@@ -2,8 +2,11 @@
 
 The training is a small real one: the simulated market, one network of each kind, a few epochs. Each repetition is a
 process of its own, as a user runs it; the store is the default one, set up before, because that happens once in the
-life of a models folder (its seconds are shown apart). Both CPU seconds (training and scribe together) and the wall
-clock are shown: on a busy machine only the first mean much.
+life of a models folder (its seconds are shown apart). ``scribe_cpu_s`` is what the process beside the training took,
+and hardly depends on what else the machine does; the differences of CPU seconds and of the wall clock between a
+training that is recorded and one that is not hold everything, but on a busy machine they are mostly noise.
+
+    python -m benchmarks.tracking --repetitions 3
 """
 
 from __future__ import annotations
@@ -21,27 +24,38 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-AEGIS = [sys.executable, "-c", "from aegis_yield.cli.app import main; main()"]
+CODE = """
+import atexit, resource, sys
+def tell():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print("children", used.ru_utime + used.ru_stime, file=sys.stderr)
+atexit.register(tell)
+from aegis_yield.cli.app import main
+main()
+"""
+AEGIS = [sys.executable, "-c", CODE]
 MARKET = ("--strategies-count", "60", "--days", "800")
 PLAN = ("--epochs", "4", "--batch-size", "64", "--members", "1")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one process and its children took, seconds."""
+    """What one process and its children took, seconds; ``children`` is the part of the latter: scribe, and git."""
 
     cpu: float
     wall: float
+    children: float
 
 
 def timed(arguments: list[str], home: Path, is_recorded: bool) -> Cost:
     """Run a command and return what it cost, the scribe's share included."""
     environment = {**os.environ, "AEGIS_HOME": str(home), "AEGIS_TRACKING__ENABLED": str(int(is_recorded))}
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run([*AEGIS, *arguments], env=environment, check=True, capture_output=True)
+    done = subprocess.run([*AEGIS, *arguments], env=environment, check=True, capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(cpu, time.perf_counter() - began)
+    children = next(line for line in done.stderr.splitlines() if line.startswith("children "))
+    return Cost(cpu, time.perf_counter() - began, float(children.split()[1]))
 
 
 def measure(repetitions: int) -> dict[str, Any]:
@@ -57,6 +71,9 @@ def measure(repetitions: int) -> dict[str, Any]:
         ]
     plain, recorded = zip(*pairs, strict=True)
     result: dict[str, Any] = {"set_up_s": round(set_up.wall, 2), "repetitions": repetitions}
+    scribe = statistics.median(with_it.children - without.children for without, with_it in pairs)
+    training = statistics.median(one.cpu for one in plain)
+    result |= {"scribe_cpu_s": round(scribe, 2), "scribe_share": round(scribe / training, 4)}
     for clock in ("cpu", "wall"):
         without = statistics.median(getattr(one, clock) for one in plain)
         with_it = statistics.median(getattr(one, clock) for one in recorded)

@@ -38,7 +38,11 @@ class PredictRequest(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"strategies": ["aave", "lido", "delta"], "horizon_days": 7}]},
+        json_schema_extra={
+            "examples": [{"strategies": ["aave", "lido", "delta"], "horizon_days": 7}],
+            "if": {"properties": {"explain": {"const": True}}, "required": ["explain"]},
+            "then": {"properties": {"strategies": {"maxItems": MAX_EXPLAINED}}},
+        },
     )
 
     strategies: list[StrategyName] = Field(

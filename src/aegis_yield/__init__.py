@@ -7,6 +7,7 @@ Rooms, from the top; imports point down only (``docs/architecture.md``):
 ``pipelines``      collect, train, evaluate, predict, risk, allocate: the only room that knows the others
 ``portfolio``      rate curves, limits, the optimiser
 ``risk``           measures, scenarios, loss events
+``client``         a service that runs elsewhere, asked over HTTP
 ``collection``     sources, raw answers, history, tables
 ``models``         the network, its training, calibration, baselines, bundles
 ``registry``       versions of model files
