@@ -95,20 +95,25 @@ def test_versions_are_listed_shown_and_compared(aegis: Aegis, models: Path) -> N
 
 
 def test_promotion_needs_the_gate_or_a_reason(aegis: Aegis, models: Path, tables: Path) -> None:
-    first = aegis("models", "promote", "1", "--data", tables)
-    assert succeeded(first) == "champion: lstm_v1\n"
+    first = aegis("models", "promote", "1", "--data", tables)  # two bundles that forecast the same
+    assert first.returncode == 3
+    assert "no champion was set: lstm_v3, in use so far, became the one to beat" in first.stderr
+    assert read_registry(models).champion == "lstm_v3"
+    assert succeeded(aegis("models", "promote", "1", "--force", "--reason", "a drill")) == "champion: lstm_v1\n"
     refused(aegis("models", "promote", "2", "--force"), "--reason why the gate is passed over")
     judged = aegis("models", "promote", "2", "--data", tables)
-    assert judged.returncode == 3  # two bundles that forecast the same
+    assert judged.returncode == 3
     assert "nothing changed" in judged.stderr
     assert read_registry(models).champion == "lstm_v1"
-    [decision] = (models / "decisions").glob("*.json")
-    assert json.loads(decision.read_text())["verdict"] != "promote"
+    verdicts = [json.loads(path.read_text())["verdict"] for path in (models / "decisions").glob("*.json")]
+    assert len(verdicts) == 2
+    assert "promote" not in verdicts
     assert succeeded(aegis("models", "promote", "2", "--force", "--reason", "a drill")) == "champion: lstm_v2\n"
     assert read_registry(models).history[-1].why.forced
     succeeded(aegis("models", "promote", "3", "--challenger"))
     assert read_registry(models).aliases == {"champion": "lstm_v2", "challenger": "lstm_v3"}
     assert "champion: lstm_v1" in succeeded(aegis("models", "rollback", "--reason", "the drill is over"))
+    assert "champion: lstm_v3" in succeeded(aegis("models", "rollback", "--reason", "that one, too"))
     refused(aegis("models", "rollback", "--reason", "more"), "no earlier champion")
 
 
@@ -164,6 +169,31 @@ def test_sync_records_versions_and_aliases(
     gone = aegis("models", "sync", **away)
     refused(gone, "not everything was delivered: postgresql://me:***@127.0.0.1:9/x")
     refused(aegis("models", "list", AEGIS_TRACKING__URI="mlruns"), "AEGIS_TRACKING__URI")
+
+
+def test_an_evaluation_joins_the_record_and_is_shown(
+    aegis: Aegis, models: Path, tables: Path, tmp_path: Path, new_sqlite: Callable[[Path], TrackingSettings]
+) -> None:
+    settings, on = new_sqlite(models), {"AEGIS_TRACKING__ENABLED": "1"}
+    question = ("evaluate", "--model", "2", "--data", tables, "--every", "14", "--html", tmp_path / "e.html")
+    done = aegis(*question, **on)
+    succeeded(done)
+    assert "scores recorded with lstm_v2 in sqlite:" in done.stderr
+    [run] = Ledger(settings).runs()
+    assert {name.split("/")[1] for name in run.data.metrics if name.startswith("seen/")} == {"h01", "h07", "h14", "h30"}
+    [page] = settings.folder.rglob("evaluation.html")
+    assert page.read_bytes() == (tmp_path / "e.html").read_bytes()
+    shown = succeeded(aegis("models", "show", "2", **on))
+    assert "Its training: the scouts on the newest block" in shown
+    assert "Evaluations on days that it has learned from" in shown
+    assert "seen/h07/rel_mae" in succeeded(aegis("models", "compare", "1", "2", **on))
+    figures = json.loads(succeeded(aegis("models", "show", "2", "--json", **on)))["figures"]
+    assert figures["seen/h07/rel_mae"] == run.data.metrics["seen/h07/rel_mae"]
+    (tmp_path / "FILE").touch()
+    away = aegis(*question, **on, AEGIS_TRACKING__URI=f"sqlite:///{tmp_path}/FILE/x.db")
+    succeeded(away)
+    assert [line for line in away.stderr.splitlines() if "warning:" in line and "not recorded yet" in line]
+    assert away.stderr.count("warning:") == 1
 
 
 def test_ui_serves_mlflows_pages(models: Path, tmp_path: Path, new_sqlite: Callable[[Path], TrackingSettings]) -> None:

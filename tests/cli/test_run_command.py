@@ -87,6 +87,21 @@ def test_an_impossible_option_is_one_line(aegis: Aegis) -> None:
     assert refused.stderr.count("\n") == 1
 
 
+def test_limits_come_from_a_file(aegis: Aegis, models: Path, tables: Path, tmp_path: Path) -> None:
+    options = tmp_path / "treasury.toml"
+    options.write_text("[allocate]\ncapital = 250_000\nmax_share = 0.2\nscenarios = 100\n")
+    done = aegis("--data", tables, "--no-train", "--config", options)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "reports" / "allocation.json").read_text())
+    assert found["capital_usd"] == 250_000
+    assert max(found["weights"].values()) <= 0.2 + 1e-6
+    options.write_text("[allocate]\nmax_shares = 0.2\n")
+    refused = aegis("--data", tables, "--no-train", "--config", options)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"error: {options}: max_shares: received 0.2")
+    assert refused.stderr.count("\n") == 1
+
+
 def test_help_has_examples_and_exit_codes(aegis: Aegis) -> None:
     text = aegis("--help").stdout
     assert "aegis run --no-collect --no-train" in text.split("Examples", 1)[1]

@@ -16,11 +16,12 @@ import pytest
 from forecast_maker import LINEAGE, ORIGIN, made
 
 from aegis_yield.domain.errors import DataError
-from aegis_yield.monitoring.records import Outcome
+from aegis_yield.monitoring.records import Outcome, World
 from aegis_yield.monitoring.store import ForecastStore
 
 NOW = dt.datetime(2025, 1, 2, 8, tzinfo=dt.UTC)
 HERE = Path(__file__).parent
+WORLD = World(LINEAGE.simulated, LINEAGE.dataset)
 
 
 @pytest.fixture
@@ -72,12 +73,12 @@ def test_outcomes_are_written_once(path: Path) -> None:
     with closing(ForecastStore(path)) as store:
         one, lost = store.record(LINEAGE, [made(), made("gone")], NOW)
         due = ORIGIN + dt.timedelta(days=7)
-        assert store.waiting(due - dt.timedelta(days=1)) == []
-        assert {kept.id for kept in store.waiting(due)} == {one, lost}
+        assert store.waiting(WORLD, due - dt.timedelta(days=1)) == []
+        assert {kept.id for kept in store.waiting(WORLD, due)} == {one, lost}
         store.settle([Outcome(one, 0.06, 0.07), Outcome(lost, None, None)], NOW)
         store.settle([Outcome(one, 9.0, 9.0)], NOW)
-        assert store.waiting(due) == []
-        assert [(kept.id, kept.actual_apy) for kept in store.scored(ORIGIN, due)] == [(one, 0.06)]
+        assert store.waiting(WORLD, due) == []
+        assert [(kept.id, kept.actual_apy) for kept in store.scored(WORLD, ORIGIN, due)] == [(one, 0.06)]
         assert store.counts() == {"forecasts": 2, "scored": 1, "open": 0}
 
 
@@ -85,10 +86,39 @@ def test_notes_and_events_are_kept_together(path: Path) -> None:
     event = {"day": "2025-01-01", "name": "level:lending", "kind": "raised", "reason": "because"}
     with closing(ForecastStore(path)) as store:
         assert store.note("alarms") == {}
-        store.keep_note("alarms", {"until": "2025-01-01"}, [event])
-        store.keep_note("alarms", {"until": "2025-01-02"}, [event])
+        store.keep_note("alarms", {"until": "2025-01-01"}, WORLD, [event])
+        store.keep_note("alarms", {"until": "2025-01-02"}, WORLD, [event])
         assert store.note("alarms") == {"until": "2025-01-02"}
-        assert store.events() == [event]
+        assert store.events(WORLD) == [event]
+
+
+def test_worlds_are_kept_apart(path: Path) -> None:
+    due = ORIGIN + dt.timedelta(days=7)
+    lineages = {
+        World(False, "tables"): replace(LINEAGE, simulated=False, dataset="tables"),
+        World(True, "market (seed 0)"): replace(
+            LINEAGE, simulated=True, dataset="market (seed 0)", dataset_sha256="s0"
+        ),
+        World(True, "market (seed 1)"): replace(
+            LINEAGE, simulated=True, dataset="market (seed 1)", dataset_sha256="s1"
+        ),
+    }
+    event = {"day": "2025-01-01", "name": "level:lending", "kind": "raised", "reason": "because"}
+    with closing(ForecastStore(path)) as store:
+        keys = {}
+        for number, (world, lineage) in enumerate(lineages.items()):
+            (keys[world],) = store.record(lineage, [made()], NOW)
+            store.keep_note(world.note("alarms"), {"number": number}, world, [{**event, "reason": str(number)}])
+        for number, world in enumerate(lineages):
+            assert [one.id for one in store.waiting(world, due)] == [keys[world]]
+            assert store.counts(world) == {"forecasts": 1, "scored": 0, "open": 1}
+            assert [one["reason"] for one in store.events(world)] == [str(number)]
+            assert store.note(world.note("alarms")) == {"number": number}
+        store.settle([Outcome(keys[World(False, "tables")], 0.06, 0.07)], NOW)
+        assert [len(store.scored(world, ORIGIN, due)) for world in lineages] == [1, 0, 0]
+        # The real market is one, whatever tables tell of it.
+        assert len(store.scored(World(False, "other tables"), ORIGIN, due)) == 1
+        assert store.counts() == {"forecasts": 3, "scored": 1, "open": 2}
 
 
 @pytest.mark.parametrize("content", [b"not a database at all, but long enough to be read as one" * 40, b"x"])
@@ -104,7 +134,7 @@ def test_a_store_of_a_later_format_is_refused(path: Path) -> None:
     ForecastStore(path).close()
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(DataError, match="format 99, this release reads 1"):
+    with pytest.raises(DataError, match="format 99, this release reads 2"):
         ForecastStore(path)
 
 

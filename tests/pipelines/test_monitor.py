@@ -21,7 +21,7 @@ from aegis_yield.domain.errors import DataError
 from aegis_yield.models.bundle import Bundle
 from aegis_yield.monitoring.alarms import RAISED
 from aegis_yield.monitoring.store import ForecastStore
-from aegis_yield.pipelines.monitor import MonitorOrder, MonitorReport, monitor, report_to_json, settle
+from aegis_yield.pipelines.monitor import MonitorOrder, MonitorReport, monitor, report_to_json, settle, world_of
 from aegis_yield.pipelines.names import load_names
 from aegis_yield.pipelines.predict import Forecaster, Question, to_json
 from aegis_yield.pipelines.record import open_store, record_forecasts, store_path
@@ -116,7 +116,7 @@ def test_where_forecasts_are_kept_is_a_setting(tmp_path: Path, monkeypatch: pyte
 
 def test_outcomes_are_what_the_tables_say(busy: ForecastStore) -> None:
     settle(busy, market())
-    kept = busy.scored(days_ago(400), TODAY)
+    kept = busy.scored(world_of(market()), days_ago(400), TODAY)
     assert {one.made.origin for one in kept} == {days_ago(7 * week) for week in range(1, WEEKS)}
     one = kept[0]
     rows = market().yields.filter(
@@ -126,6 +126,44 @@ def test_outcomes_are_what_the_tables_say(busy: ForecastStore) -> None:
     assert one.actual_apy == pytest.approx(np.exp(np.log1p(rows["apy"].to_numpy()).mean()) - 1)
 
 
+def collected() -> Dataset:
+    """The small market as if it were real, and everything paid twice as much."""
+    twice = market().yields.with_columns(pl.lit("collected").alias("source"), pl.col("apy") * 2)
+    return replace(market(), yields=twice, name="collected tables")
+
+
+def test_simulated_and_real_forecasts_are_scored_by_their_own_market(
+    store: ForecastStore, seer: Forecaster, tiny_bundle: Bundle
+) -> None:
+    question = Question(["aave", "lido"], 7, as_of=days_ago(20))
+    real = replace(seer, dataset=collected())
+    simulated_ids, real_ids = (record_forecasts(one.ask(question), store) for one in (seer, real))
+    assert len({*simulated_ids, *real_ids}) == 4
+    assert settle(store, market()) == 2
+    assert [store.find(one)[0].actual_apy for one in real_ids] == [None, None]
+    report = monitor(order(store, tiny_bundle, collected()))
+    for known, alike in zip(real_ids, simulated_ids, strict=True):
+        paid, simulated = (store.find(one)[0].actual_apy for one in (known, alike))
+        assert paid is not None
+        assert paid == pytest.approx(2 * simulated, rel=0.02)
+    assert report.counts == {"forecasts": 2, "scored": 2, "open": 0}
+    assert "2 recorded forecasts are left out: they are not of the real market" in report.notes
+    assert {score.n_outcomes for score in report.scores} == {1}
+    other = replace(market(), name="another simulated market")
+    assert settle(store, other) == 0
+    assert monitor(order(store, tiny_bundle, other)).counts["forecasts"] == 0
+
+
+def test_alarms_of_one_market_are_none_of_another(store: ForecastStore, tiny_bundle: Bundle) -> None:
+    late = TODAY + dt.timedelta(days=5)
+    assert [alarm.name for alarm in monitor(order(store, tiny_bundle, today=late)).raised] == ["stale:all data"]
+    named_alike = replace(collected(), name=market().name)  # simulated tables gave way to collected ones in one folder
+    fresh = monitor(order(store, tiny_bundle, named_alike))
+    assert "stale:all data" not in [alarm.name for alarm in fresh.raised]
+    assert all(event["name"] != "stale:all data" for event in fresh.events)
+    assert "stale:all data" in [event["name"] for event in monitor(order(store, tiny_bundle, today=late)).events]
+
+
 def test_an_outcome_with_a_missing_day_waits_and_then_is_given_up(busy: ForecastStore) -> None:
     hole = days_ago(7 * (WEEKS - 1) - 3)
     recent = days_ago(4)
@@ -133,7 +171,7 @@ def test_an_outcome_with_a_missing_day_waits_and_then_is_given_up(busy: Forecast
     settle(busy, gaps)
     counts = busy.counts()
     assert counts["scored"] < counts["forecasts"]
-    still_open = {kept.made.origin for kept in busy.waiting(TODAY)}
+    still_open = {kept.made.origin for kept in busy.waiting(world_of(market()), TODAY)}
     assert days_ago(7) in still_open
     assert days_ago(7 * (WEEKS - 1)) not in still_open
 

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 from bundles import run, start
+from hanging_server import hanging_server
 from postgres_cluster import WHERE_FROM, Cluster, programs
 from stores import Ledger, cluster, new_postgres, new_sqlite, set_up, settings_for, sqlite_template
 
 from aegis_yield.models.bundle import load_bundle
 from aegis_yield.registry.outbox import Outbox
+from aegis_yield.registry.recorder import PATIENCE_S
 from aegis_yield.registry.records import Record
 from aegis_yield.registry.settings import TrackingSettings
 
@@ -85,6 +87,15 @@ def test_a_training_is_recorded_with_its_choices_data_code_and_curves(
     assert [value for _, value in ledger.curve(record.info.run_id, "validation/scout 1")] == curves[
         "scout 1 validation"
     ]
+    scores = provenance["scores"]
+    assert set(scores) == {"1", "7", "30"}
+    for horizon, table in scores.items():
+        for category, card in table.items():
+            place = "" if category == "all" else f"/{category}"
+            for name, figure in card.items():
+                assert record.data.metrics[f"scouts/h{int(horizon):02d}/{name}{place}"] == figure
+    for name in ("loss", "validation", "rel_mae", "rel_crps", "coverage_90"):
+        assert ledger.artifact(record.info.run_id, f"pictures/{name}.svg", tmp_path).read_text().startswith("<svg")
     stored = ledger.artifact(record.info.run_id, "bundle/lstm_v1.pth", tmp_path / "")
     digest = hashlib.sha256((models / "lstm_v1.pth").read_bytes()).hexdigest()
     assert hashlib.sha256(stored.read_bytes()).hexdigest() == digest
@@ -124,6 +135,28 @@ def test_a_store_that_cannot_be_reached_costs_one_warning(models: Path, tmp_path
     assert "not recorded yet" in warning
     assert "aegis models sync" in warning
     assert "Traceback" not in done.stderr
+    [record] = waiting(settings)
+    assert record.bundle is not None
+    assert record.bundle.name == "lstm_v1"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "says_it_is_healthy"), [("http", False), ("http", True), ("postgresql", False)], ids=str
+)
+def test_a_store_that_hangs_costs_one_warning_and_a_bounded_wait(
+    models: Path, tmp_path: Path, tables: Path, scheme: str, says_it_is_healthy: bool
+) -> None:
+    with hanging_server(says_it_is_healthy) as server:
+        settings = settings_for(models, f"{scheme}://127.0.0.1:{server.port}" + "/x" * (scheme != "http"))
+        process = start(command(tables, *PLAN), tmp_path, tmp_path, **recorded(settings))
+        _, errors = process.communicate(timeout=40 + PATIENCE_S)
+        assert server.asked
+    assert process.returncode == 0, errors
+    assert (models / "lstm_v1.pth").is_file()
+    [warning] = warnings_in(errors)
+    assert f"not recorded yet: {settings.uri}" in warning
+    assert "aegis models sync" in warning
+    assert "Traceback" not in errors
     [record] = waiting(settings)
     assert record.bundle is not None
     assert record.bundle.name == "lstm_v1"

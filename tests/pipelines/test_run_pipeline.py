@@ -31,6 +31,7 @@ from aegis_yield.pipelines.record import open_store
 from aegis_yield.pipelines.run import RunOrder, RunSummary, run, runs_folder
 from aegis_yield.pipelines.run_engine import Outcome, Results, Status, run_steps
 from aegis_yield.pipelines.run_journal import only_run
+from aegis_yield.pipelines.shelf import Shelf
 from aegis_yield.preprocessing.tables import write_dataset
 from aegis_yield.registry import aliases, read_registry
 from aegis_yield.registry.aliases import Why
@@ -206,6 +207,26 @@ def test_trainings_scores_and_promotions_are_recorded(
     assert ledger.aliases() == {"champion": "lstm_v1"}
     [recorded] = ledger.runs()
     assert recorded.data.metrics["h07/rel_mae"] > 0
+    assert recorded.data.metrics["scouts/h07/rel_mae"] > 0
+
+
+@pytest.mark.parametrize("is_due", [True, False])
+def test_a_store_that_is_away_costs_a_run_one_warning(
+    project: Path, tables: Path, tiny_bundle: Bundle, monkeypatch: pytest.MonkeyPatch, is_due: bool
+) -> None:
+    monkeypatch.setenv("AEGIS_TRACKING__ENABLED", "1")
+    (project / "FILE").touch()
+    monkeypatch.setenv("AEGIS_TRACKING__URI", f"sqlite:///{project}/FILE/x.db")
+    put(project, 1, tiny_bundle, 6.0)
+    if not is_due:
+        put(project, 2, tiny_bundle)
+    aliases.promote(project / "models", "lstm_v1", WHY)
+    with pytest.warns(UserWarning, match="aegis models sync") as caught:
+        summary = run(RunOrder(tables, train=is_due, train_every_days=1, plan=TINY_PLAN))
+    assert (summary.exit_code, len(caught)) == (0, 1), [str(one.message) for one in caught]
+    assert said(summary, "gate").startswith("lstm_v2 against lstm_v1: ")
+    kinds = [one.kind for one in Shelf.open().outbox.waiting()]
+    assert kinds == ["training" if is_due else "import", "scores"]
 
 
 def test_a_refused_challenger_is_no_failure_and_is_not_judged_until_it_passes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import warnings
@@ -14,11 +15,12 @@ import polars as pl
 import pytest
 import torch
 from bundles import market
-from stores import Ledger, new_sqlite, sqlite_template
+from stores import Ledger, cluster, new_postgres, new_sqlite, sqlite_template
 
 from aegis_yield.domain.dataset import Dataset
 from aegis_yield.domain.errors import BundleError, RegistryError
 from aegis_yield.models.bundle import Bundle, bundle_bytes, load_bundle
+from aegis_yield.pipelines.bookkeeping import record_evaluation, record_scores, sync
 from aegis_yield.pipelines.evaluate import EvaluationOrder, evaluate
 from aegis_yield.pipelines.gate import load_decision
 from aegis_yield.pipelines.models import choose_model
@@ -33,9 +35,7 @@ from aegis_yield.pipelines.versions import (
     fetch_version,
     import_version,
     promote,
-    record_scores,
     rollback,
-    sync,
     try_promotion,
 )
 from aegis_yield.registry import read_registry
@@ -43,7 +43,7 @@ from aegis_yield.registry.aliases import Why
 from aegis_yield.registry.settings import TrackingSettings
 from aegis_yield.registry.transfer import Parcel, packed
 
-__all__ = ["new_sqlite", "sqlite_template"]
+__all__ = ["cluster", "new_postgres", "new_sqlite", "sqlite_template"]
 
 WHY = Why("a test")
 OFF = {"AEGIS_TRACKING__ENABLED": "0"}
@@ -64,9 +64,10 @@ def shelf(models: Path) -> Shelf:
 
 
 @pytest.fixture
-def recorded(models: Path, new_sqlite: Callable[[Path], TrackingSettings]) -> Shelf:
-    """A shelf with a store that was set up."""
-    return Shelf(models, new_sqlite(models))
+def recorded(models: Path, request: pytest.FixtureRequest) -> Shelf:
+    """A shelf with a store that was set up: SQLite's unless another is asked for."""
+    make: Callable[[Path], TrackingSettings] = request.getfixturevalue(getattr(request, "param", "new_sqlite"))
+    return Shelf(models, make(models))
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def test_a_rollback_to_what_cannot_be_read_changes_nothing(shelf: Shelf, put: Pu
 
 def test_the_gate_decides_and_its_decision_is_kept(shelf: Shelf, put: Put) -> None:
     put(1, too_high=6.0), put(2), put(3, too_high=6.0)
-    assert try_promotion(shelf, "1", Trial(market())) is None  # there was none to beat
+    promote(shelf, "1", WHY)
     better = try_promotion(shelf, "2", Trial(market()))
     assert better is not None
     assert better.allows
@@ -297,6 +298,9 @@ def test_a_tampered_file_is_refused(shelf: Shelf, elsewhere: Shelf, put: Put, tm
 # ── what the store is told ────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize(
+    "recorded", ["new_sqlite", pytest.param("new_postgres", marks=pytest.mark.slow)], indirect=True
+)
 def test_sync_records_what_nobody_recorded_and_mirrors_the_aliases(recorded: Shelf, put: Put) -> None:
     for number in (1, 2, 3):
         put(number)
@@ -339,28 +343,92 @@ def test_a_version_is_fetched_from_the_store_to_the_bit(recorded: Shelf, elsewhe
     assert not fetch_version(there, "1").is_new
 
 
+def scores_of(path: Path, **options: Any) -> dict[str, Any]:
+    return evaluate(EvaluationOrder(market(), load_bundle(path), **options)).scores
+
+
 def test_scores_by_horizon_and_category_join_the_record(recorded: Shelf, put: Put, tmp_path: Path) -> None:
     path = put(1)
-    scores = evaluate(EvaluationOrder(market(), load_bundle(path), every_days=7)).scores
-    assert record_scores(recorded, path, scores, {"evaluation.html": b"<p>scores</p>"})
-    assert not record_scores(recorded, tmp_path / "elsewhere.pth", scores, {})
+    start = dt.date.fromisoformat(load_bundle(path).data_end) + dt.timedelta(days=1)
+    week, day = scores_of(path, start=start), scores_of(path, start=start, horizon_days=1)
+    assert record_scores(recorded, path, [week, day], {"evaluation.html": b"<p>scores</p>"})
+    assert not record_scores(recorded, tmp_path / "elsewhere.pth", [week], {})
+    waiting = figures_of(recorded, show_version(recorded, "1"))
     assert sync(recorded).problem == ""
     ledger = Ledger(recorded.tracking)
     [run] = ledger.runs()
-    card = next(iter(scores["scores"].values()))
+    card = next(iter(week["scores"].values()))
     assert run.data.metrics["h07/rel_mae"] == pytest.approx(card["rel_mae"])
+    assert run.data.metrics["h01/rel_mae"] == pytest.approx(next(iter(day["scores"].values()))["rel_mae"])
     assert run.data.metrics["h07/coverage_90"] == pytest.approx(card["intervals"]["0.90"]["coverage"])
+    assert run.data.tags["scores.h07"] == f"{market().name}, origins {week['start']} to {week['end']}"
     by_category = card["rel_mae_by_category"]
     assert by_category
     for category, one in by_category.items():
         assert run.data.metrics[f"h07/rel_mae/{category}"] == pytest.approx(one["score"])
         coverage = card["coverage_90_by_category"][category]["coverage"]
         assert run.data.metrics[f"h07/coverage_90/{category}"] == pytest.approx(coverage)
-    page = ledger.artifact(run.info.run_id, "scores/evaluation.html", tmp_path)
-    assert page.read_bytes() == b"<p>scores</p>"
+    place = f"scores/{week['start']}_{week['end']}_h07"
+    assert ledger.artifact(run.info.run_id, f"{place}/evaluation.html", tmp_path).read_bytes() == b"<p>scores</p>"
+    assert "<svg" in ledger.artifact(run.info.run_id, f"{place}/rel_mae.svg", tmp_path).read_text()
+    kept = json.loads(ledger.artifact(run.info.run_id, f"{place}/scores.json", tmp_path).read_text())
+    assert kept["scores"].keys() == week["scores"].keys()
     figures = figures_of(recorded, show_version(recorded, "1"))
-    assert figures["h07/rel_mae"] == pytest.approx(card["rel_mae"])
+    assert figures["h07/rel_mae"] == waiting["h07/rel_mae"] == pytest.approx(card["rel_mae"])
     assert figures["validation_score"] == run.data.metrics["validation_score"]
+
+
+def test_scores_that_prove_nothing_are_named_so(recorded: Shelf, put: Put) -> None:
+    seen, of_real_data = put(1), put(2, simulated=False)
+    scores = scores_of(seen, start=market().first_date + dt.timedelta(days=150))
+    for path in (seen, of_real_data):
+        record_scores(recorded, path, [scores], {})
+    found = {
+        one.bundle.name: set(one.metrics) for one in recorded.outbox.waiting() if one.kind == "scores" and one.bundle
+    }
+    assert "seen/h07/rel_mae" in found["lstm_v1"]
+    assert "simulated/h07/rel_mae" in found["lstm_v2"]
+    assert all(name.partition("/")[0] in ("seen", "simulated") for names in found.values() for name in names)
+
+
+def test_an_evaluation_is_recorded_at_once_or_waits_with_one_warning(recorded: Shelf, put: Put) -> None:
+    path = put(1)
+    scores = scores_of(path)
+    said = record_evaluation(recorded, path, [scores], {})
+    assert said.startswith("scores recorded with lstm_v1 in sqlite:")
+    assert [name for name in Ledger(recorded.tracking).runs()[0].data.metrics if name.endswith("h07/rel_mae")]
+    (recorded.folder / "FILE").touch()
+    away = replace(recorded, tracking=replace(recorded.tracking, uri=f"sqlite:///{recorded.folder}/FILE/x.db"))
+    with pytest.warns(UserWarning, match="scores are not recorded yet: .* aegis models sync") as caught:
+        assert record_evaluation(away, path, [scores], {}) == ""
+    assert len(caught) == 1
+    assert any(one.kind == "scores" for one in away.outbox.waiting())
+    off = replace(recorded, tracking=replace(recorded.tracking, enabled=False))
+    assert record_evaluation(off, path, [scores], {}) == ""
+
+
+def test_an_evaluation_does_not_fail_for_a_folder_that_cannot_be_written(recorded: Shelf, put: Put) -> None:
+    path = put(1)
+    scores = scores_of(path)
+    recorded.outbox.folder.parent.mkdir(exist_ok=True)
+    recorded.outbox.folder.touch()  # a file where the outbox should be
+    with pytest.warns(UserWarning, match="scores are not recorded") as caught:
+        assert record_evaluation(recorded, path, [scores], {}) == ""
+    assert len(caught) == 1
+
+
+def test_another_store_is_told_all_of_a_version_that_the_first_one_knows(
+    recorded: Shelf, put: Put, new_sqlite: Callable[[Path], TrackingSettings], tmp_path: Path
+) -> None:
+    put(1)
+    assert sync(recorded).n_records == 1
+    moved = replace(recorded, tracking=replace(recorded.tracking, uri=new_sqlite(tmp_path / "second").uri))
+    assert [one.recorded for one in list_versions(moved)] == ["not recorded"]
+    assert sync(moved).n_records == 1
+    assert [one.tags["aegis.bundle"] for one in Ledger(moved.tracking).versions()] == ["lstm_v1"]
+    assert sync(moved).n_records == 0
+    assert sync(recorded).n_records == 1  # its receipt is of the other store, so it is asked again
+    assert len(Ledger(recorded.tracking).runs()) == 1
 
 
 def test_a_store_that_is_gone_stops_nothing(models: Path, put: Put) -> None:

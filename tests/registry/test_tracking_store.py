@@ -6,6 +6,7 @@ import multiprocessing
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -15,8 +16,8 @@ from stores import Ledger, bundle_file, settings_for, training_record
 
 from aegis_yield.domain.errors import RegistryError, TrackingError
 from aegis_yield.registry.delivery import deliver_all, mirror_aliases
-from aegis_yield.registry.outbox import Outbox, receipt_of
-from aegis_yield.registry.records import PUBLISHING, BundleFact, Record
+from aegis_yield.registry.outbox import Outbox, Receipt, receipt_of
+from aegis_yield.registry.records import PUBLISHING, RUNNING, BundleFact, Record
 from aegis_yield.registry.settings import TrackingSettings
 from aegis_yield.registry.tracking import CorruptArtifactError, TrackingStore
 
@@ -223,6 +224,40 @@ def test_a_killed_training_is_told_to_its_end(settings: TrackingSettings) -> Non
     assert ledger.versions() == []
 
 
+class Busy(TrackingStore):
+    """A store during whose first delivery something happens."""
+
+    def deliver(self, record: Record, bundle: Path | None) -> Receipt | None:
+        if meanwhile:
+            meanwhile.pop()()
+        return super().deliver(record, bundle)
+
+
+meanwhile: list[Callable[[], None]] = []
+
+
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
+def test_a_training_that_ends_while_another_is_delivered_is_not_taken_for_killed(settings: TrackingSettings) -> None:
+    outbox = Outbox.of(settings.folder)
+    waits(settings, training_record(bundle_file(settings.models, "lstm_v1", b"one"), started_ms=1))
+    ended = training_record(bundle_file(settings.models, "lstm_v2", b"two"), started_ms=2)
+    alive = outbox.claim(ended.id)
+    assert alive is not None
+    waits(settings, replace(ended, state=RUNNING, bundle=None))
+
+    def end() -> None:
+        outbox.put(ended)
+        alive.close()
+
+    meanwhile.append(end)
+    store = TrackingStore.open(settings)
+    done = deliver_all(settings, Busy(store.settings, store.client, store.experiment_id))
+    assert (done.problem, done.n_records) == ("", 2)
+    ledger = Ledger(settings)
+    assert [run.info.status for run in ledger.runs()] == ["FINISHED", "FINISHED"]
+    assert [version.tags["aegis.bundle"] for version in ledger.versions()] == ["lstm_v1", "lstm_v2"]
+
+
 def test_killed_between_the_bundle_and_its_record_nothing_is_lost(settings: TrackingSettings) -> None:
     bundle_file(settings.models, "lstm_v1", b"older")
     path = bundle_file(settings.models, "lstm_v2", b"the one")
@@ -258,9 +293,10 @@ def test_scores_join_the_run_of_their_bundle(settings: TrackingSettings, tmp_pat
     deliver_all(settings)
     page = tmp_path / "page.html"
     page.write_text("<p>scores</p>")
+    gone = str(tmp_path / "gone.html")
     scores = Record(
         kind="scores", title="scores", bundle=record.bundle, metrics={"h07/rel_mae/lending": 0.9},
-        files={"scores/page.html": str(page)},
+        files={"scores/page.html": str(page), "scores/gone.html": gone},
     )  # fmt: skip
     waits(settings, scores.completed())
     assert deliver_all(settings).problem == ""

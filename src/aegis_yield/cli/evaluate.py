@@ -15,6 +15,7 @@ from aegis_yield.cli.shared import notes, out, say
 
 if TYPE_CHECKING:
     from aegis_yield.pipelines.evaluate import Evaluation, EvaluationOrder
+    from aegis_yield.pipelines.shelf import Shelf
 
 REPORT_HORIZONS: Final = (1, 7, 14, 30)
 
@@ -35,6 +36,8 @@ def evaluate(
 ) -> None:
     """Score a model against baselines on the same origins, with a table and an HTML report.
 
+    Scores, pictures and report of a version in models/ join its record (see aegis models show).
+
     Examples:
 
       aegis evaluate --model models/lstm_v1.pth
@@ -50,13 +53,15 @@ def evaluate(
     from aegis_yield.pipelines.evaluate import EvaluationOrder
     from aegis_yield.pipelines.evaluate import evaluate as run
     from aegis_yield.pipelines.models import choose_model
+    from aegis_yield.pipelines.shelf import Shelf
     from aegis_yield.registry import find_version
     from aegis_yield.reporting.console import category_table, score_table
 
-    dataset = open_dataset(data)
+    shelf, dataset = Shelf.open(), open_dataset(data)
+    path, bundle = choose_model(dataset, model)
     order = EvaluationOrder(
         dataset=dataset,
-        bundle=choose_model(dataset, model)[1],
+        bundle=bundle,
         start=parse_date("start", start),
         end=parse_date("end", end),
         every_days=every,
@@ -69,9 +74,11 @@ def evaluate(
     out.print(category_table(result.scores))
     _say_caveats(result.scores)
     _write_files(result, forecasts, json_path)
+    others: list[Evaluation] = []
     if html is not None:
         with StepDisplay(notes, "other horizons") as display:
-            _write_page(result, order, html, lambda other: run(other, display))
+            others = _write_page(result, order, html, lambda other: run(other, display))
+    _record(shelf, path, [result, *others], html)
 
 
 def _labelled(paths: Sequence[Path]) -> list[tuple[str, Path]]:
@@ -90,18 +97,19 @@ def _say_caveats(scores: dict[str, Any]) -> None:
 
 def _write_files(result: Evaluation, forecasts: Path | None, json_path: Path | None) -> None:
     from aegis_yield.utils.files import write_atomically, write_text_atomically
+    from aegis_yield.utils.plain import plain
 
     if forecasts is not None:
         write_atomically(forecasts, result.forecasts.write_parquet)
         say(f"forecasts: {forecasts}")
     if json_path is not None:
-        write_text_atomically(json_path, json.dumps(_without_nan(result.scores), indent=2, allow_nan=False) + "\n")
+        write_text_atomically(json_path, json.dumps(plain(result.scores), indent=2, allow_nan=False) + "\n")
         say(f"scores: {json_path}")
 
 
 def _write_page(
     result: Evaluation, order: EvaluationOrder, path: Path, run: Callable[[EvaluationOrder], Evaluation]
-) -> None:
+) -> list[Evaluation]:
     from aegis_yield.pipelines.names import load_names
     from aegis_yield.reporting.evaluation_page import write_evaluation_page
 
@@ -118,12 +126,14 @@ def _write_page(
     ]
     write_evaluation_page(result, others, shown, path)
     say(f"report: {path}")
+    return others
 
 
-def _without_nan(value: Any) -> Any:
-    """Return plain values with null for NaN, which JSON does not know."""
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and value != value else value
+def _record(shelf: Shelf, model: Path, evaluations: Sequence[Evaluation], html: Path | None) -> None:
+    """Add what was found to the record of the model; what goes wrong with that is a warning, not a failure."""
+    from aegis_yield.pipelines.bookkeeping import record_evaluation
+
+    pages = {"evaluation.html": html.read_bytes()} if html is not None else {}
+    said = record_evaluation(shelf, model, [one.scores for one in evaluations], pages)
+    if said:
+        say(said)

@@ -121,6 +121,9 @@ def promote(
 ) -> None:
     """Make a version the champion, if the gate finds it better on origins that neither model has seen.
 
+    Where there is no champion yet, the model in use (the newest other version, or the one that ships with the
+    project) is the one to beat, and stays if it is not beaten.
+
     The decision is kept in models/decisions. Exit code 3: the gate said no.
 
     Examples:
@@ -232,7 +235,7 @@ def sync(models: Folder = None) -> None:
 
       aegis models sync
     """
-    from aegis_yield.pipelines.versions import sync as run
+    from aegis_yield.pipelines.bookkeeping import sync as run
 
     shelf = _shelf(models)
     done = run(shelf)
@@ -273,13 +276,16 @@ def _promote_by_gate(shelf: Shelf, version: str, data: Path | None) -> None:
     from aegis_yield.pipelines.versions import Trial, try_promotion
     from aegis_yield.registry import read_registry
 
+    before = read_registry(shelf.folder).champion
     decision = try_promotion(shelf, version, Trial(open_dataset(data)))
     if decision is None:
-        say("no champion to beat: the gate was not asked")
+        say("nothing was in use before, so there was nothing to beat: the gate was not asked")
     else:
-        say(f"decision {decision.id}: {decision.verdict}: {decision.reason}")
+        if before is None:
+            say(f"no champion was set: {Path(decision.champion['file']).stem}, in use so far, became the one to beat")
+        say(f"decision {decision.id}: {decision.said}")
         if not decision.allows:
-            say("nothing changed; to pass the gate over: --force --reason WHY")
+            say(f"{'nothing changed' if before else 'it stays'}; to pass the gate over: --force --reason WHY")
             raise SystemExit(EXIT_NOT_PROMOTED)
     _say_aliases(read_registry(shelf.folder))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
@@ -28,7 +29,12 @@ def run(
     members: Annotated[int, typer.Option(help="Networks in a bundle.")] = 3,
     seed: Annotated[int, typer.Option(help="Of a training.")] = 0,
     horizon: HorizonOption = 7,
-    capital: Annotated[float | None, typer.Option(help="US dollars to allocate. Default: do not allocate.")] = None,
+    capital: Annotated[
+        float | None, typer.Option(help="US dollars to allocate. Default: that of the options, else do not allocate.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Goal and limits of the allocation. Default: AEGIS_RUN, else configs/run.toml.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Collect, validate, train if due, evaluate, ask the gate, promote, forecast, allocate; each only if needed.
@@ -43,18 +49,23 @@ def run(
 
       aegis run --data data/processed --capital 250000 --json
 
+      aegis run --config treasury.toml
+
       aegis run --no-collect --no-train
     """
     from aegis_yield.cli.progress import TrainingDisplay
     from aegis_yield.models.plan import TrainingPlan
     from aegis_yield.pipelines.run import RunOrder
     from aegis_yield.pipelines.run import run as run_all
+    from aegis_yield.pipelines.run_options import load_run_options
     from aegis_yield.reporting.run_summary import run_table
 
     if collect is None:
         collect = data is None and os.environ.get("AEGIS_OFFLINE", "").strip().lower() not in _ON
     plan = TrainingPlan(epochs=epochs, batch_size=batch_size, seed=seed, members=members)
-    order = RunOrder(data, collect, train, train_every, plan, horizon, capital)
+    options = load_run_options(config)
+    capital = options.get("capital") if capital is None else capital
+    order = RunOrder(data, collect, train, train_every, plan, horizon, capital, options)
     # A service manager's polite stop counts as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with TrainingDisplay(notes) as display:

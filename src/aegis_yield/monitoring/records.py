@@ -12,6 +12,33 @@ ID_CHARS: Final = 16
 
 
 @dataclass(frozen=True)
+class World:
+    """Of which market forecasts speak: there is one real one, and as many simulated ones as there are tables of them.
+
+    Strategies have the same names in all of them; what was paid in one says nothing about a forecast in another.
+
+    Attributes
+    ----------
+    simulated : bool
+        Whether it is a simulated one.
+    dataset : str
+        Name of the tables; of the real market there may be several.
+    """
+
+    simulated: bool
+    dataset: str
+
+    @property
+    def key(self) -> str:
+        """What events of it are kept under."""
+        return f"simulated {self.dataset}" if self.simulated else "real"
+
+    def note(self, name: str) -> str:
+        """Return the name of a state that belongs to these tables."""
+        return f"{name} simulated {self.dataset}" if self.simulated else f"{name} {self.dataset}"
+
+
+@dataclass(frozen=True)
 class Lineage:
     """From what forecasts were made.
 

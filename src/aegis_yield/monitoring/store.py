@@ -18,9 +18,13 @@ from typing import Any, Final
 
 from aegis_yield.domain.errors import DataError
 from aegis_yield.domain.forecast import QUANTILE_COLUMNS
-from aegis_yield.monitoring.records import KeptForecast, Lineage, MadeForecast, Outcome
+from aegis_yield.monitoring.migration import tell_worlds_apart
+from aegis_yield.monitoring.records import KeptForecast, Lineage, MadeForecast, Outcome, World
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""Format 2 keeps events of the real market and of simulated ones apart; a store of format 1 becomes one of format 2
+when it is opened."""
+
 WAIT_S: Final = 30.0
 """For another process that writes."""
 
@@ -44,8 +48,12 @@ CREATE INDEX IF NOT EXISTS forecast_waiting ON forecast (due) WHERE scored_at = 
 CREATE INDEX IF NOT EXISTS forecast_origin ON forecast (origin, due);
 CREATE TABLE IF NOT EXISTS note (name TEXT PRIMARY KEY, content TEXT);
 CREATE TABLE IF NOT EXISTS event (
-    number INTEGER PRIMARY KEY AUTOINCREMENT, day TEXT, name TEXT, kind TEXT, reason TEXT, UNIQUE (day, name, kind));
+    number INTEGER PRIMARY KEY AUTOINCREMENT, world TEXT, day TEXT, name TEXT, kind TEXT, reason TEXT,
+    UNIQUE (world, day, name, kind));
 """
+_OF_WORLD: Final = "lineage IN (SELECT id FROM lineage WHERE simulated = ? AND (simulated = 0 OR dataset = ?))"
+_UNKNOWN_WORLD: Final = ""
+"""Of events that were kept before worlds were told apart: they are shown in each."""
 
 
 class ForecastStore:
@@ -89,9 +97,10 @@ class ForecastStore:
             self._db.executemany(f"INSERT OR IGNORE INTO forecast ({', '.join(names)}) VALUES ({marks})", rows)
         return ids
 
-    def waiting(self, until: dt.date) -> list[KeptForecast]:
-        """Return the forecasts whose horizon has ended by a day and whose outcome was not looked at yet."""
-        return self._forecasts("scored_at = '' AND due <= ? ORDER BY origin, id", until.isoformat())
+    def waiting(self, world: World, until: dt.date) -> list[KeptForecast]:
+        """Return a world's forecasts whose horizon has ended by a day and whose outcome was not looked at yet."""
+        condition = f"scored_at = '' AND due <= ? AND {_OF_WORLD} ORDER BY origin, id"
+        return self._forecasts(condition, until.isoformat(), *_marks(world))
 
     def settle(self, outcomes: Sequence[Outcome], scored_at: dt.datetime) -> None:
         """Remember what came, all or none; what is known already stays."""
@@ -103,15 +112,16 @@ class ForecastStore:
                 [(one.apy, one.volatility, now, one.forecast_id) for one in outcomes],
             )
 
-    def scored(self, first_due: dt.date, last_due: dt.date) -> list[KeptForecast]:
-        """Return the forecasts with a known outcome whose horizon ended between two days, by day of origin."""
-        condition = "actual_apy IS NOT NULL AND due BETWEEN ? AND ? ORDER BY origin, id"
-        return self._forecasts(condition, first_due.isoformat(), last_due.isoformat())
+    def scored(self, world: World, first_due: dt.date, last_due: dt.date) -> list[KeptForecast]:
+        """Return a world's forecasts with a known outcome whose horizon ended between two days, by day of origin."""
+        condition = f"actual_apy IS NOT NULL AND due BETWEEN ? AND ? AND {_OF_WORLD} ORDER BY origin, id"
+        return self._forecasts(condition, first_due.isoformat(), last_due.isoformat(), *_marks(world))
 
-    def counts(self) -> dict[str, int]:
-        """Return how many forecasts there are, with an outcome, and still open."""
+    def counts(self, world: World | None = None) -> dict[str, int]:
+        """Return how many forecasts there are, with an outcome, and still open; of one world, or of all."""
         query = "SELECT count(*), count(actual_apy), coalesce(sum(scored_at = ''), 0) FROM forecast"
-        total, known, waiting = self._db.execute(query).fetchone()
+        which, values = ("", ()) if world is None else (f" WHERE {_OF_WORLD}", _marks(world))
+        total, known, waiting = self._db.execute(query + which, values).fetchone()
         return {"forecasts": int(total), "scored": int(known), "open": int(waiting)}
 
     def find(self, forecast_id: str) -> tuple[KeptForecast, Lineage]:
@@ -141,22 +151,25 @@ class ForecastStore:
         row = self._db.execute("SELECT content FROM note WHERE name = ?", (name,)).fetchone()
         return dict(json.loads(row[0])) if row else {}
 
-    def keep_note(self, name: str, content: Mapping[str, Any], events: Sequence[Mapping[str, str]] = ()) -> None:
-        """Replace a named state and add what happened (``day``, ``name``, ``kind``, ``reason``), together."""
+    def keep_note(
+        self, name: str, content: Mapping[str, Any], world: World, events: Sequence[Mapping[str, str]] = ()
+    ) -> None:
+        """Replace a named state and add events of a world (``day``, ``name``, ``kind``, ``reason``), together."""
         with self._transaction():
             self._db.execute("INSERT OR REPLACE INTO note VALUES (?, ?)", (name, json.dumps(dict(content))))
             self._db.executemany(
-                "INSERT OR IGNORE INTO event (day, name, kind, reason) VALUES (:day, :name, :kind, :reason)",
-                [dict(event) for event in events],
+                "INSERT OR IGNORE INTO event (world, day, name, kind, reason) "
+                "VALUES (:world, :day, :name, :kind, :reason)",
+                [{**event, "world": world.key} for event in events],
             )
 
-    def events(self, limit: int = 50) -> list[dict[str, str]]:
-        """Return what happened last, newest first."""
-        query = "SELECT day, name, kind, reason FROM event ORDER BY day DESC, number DESC LIMIT ?"
-        found = self._db.execute(query, (limit,))
+    def events(self, world: World, limit: int = 50) -> list[dict[str, str]]:
+        """Return what happened last in a world, newest first."""
+        query = "SELECT day, name, kind, reason FROM event WHERE world IN (?, ?) ORDER BY day DESC, number DESC LIMIT ?"
+        found = self._db.execute(query, (world.key, _UNKNOWN_WORLD, limit))
         return [dict(zip(("day", "name", "kind", "reason"), row, strict=True)) for row in found]
 
-    def _forecasts(self, condition: str, *values: str) -> list[KeptForecast]:
+    def _forecasts(self, condition: str, *values: str | int) -> list[KeptForecast]:
         names = ("id", "made_at", "actual_apy", "actual_volatility", "scored_at", *_COLUMNS)
         found = self._db.execute(f"SELECT {', '.join(names)} FROM forecast WHERE {condition}", values)
         return [_kept(row) for row in found]
@@ -195,14 +208,20 @@ def _opened(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode=WAL")
         db.execute("PRAGMA synchronous=NORMAL")
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, FORMAT):
+        if version > FORMAT:
             raise sqlite3.DatabaseError(f"format {version}, this release reads {FORMAT}")
+        if version == 1:
+            tell_worlds_apart(db)
         db.executescript(_SCHEMA)
         db.execute(f"PRAGMA user_version = {FORMAT}")
     except sqlite3.Error:
         db.close()
         raise
     return db
+
+
+def _marks(world: World) -> tuple[int, str]:
+    return int(world.simulated), world.dataset
 
 
 def _values(one: MadeForecast) -> tuple[object, ...]:

@@ -144,6 +144,11 @@ class Decision:
         """Whether the challenger may be promoted: by the rule, or because somebody gave a reason to overrule it."""
         return self.verdict == Verdict.PROMOTE or bool(self.forced)
 
+    @property
+    def said(self) -> str:
+        """Verdict and reason as one line."""
+        return self.reason if self.reason.startswith(self.verdict) else f"{self.verdict}: {self.reason}"
+
     def overruled(self, reason: str) -> Decision:
         """Return the decision with a promotion forced.
 

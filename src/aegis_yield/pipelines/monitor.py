@@ -24,7 +24,7 @@ from aegis_yield.monitoring.alarms import (
 )
 from aegis_yield.monitoring.drift import WINDOW_DAYS, Drift, DriftWatch
 from aegis_yield.monitoring.feeds import ALL, Feeds, FeedWatch
-from aegis_yield.monitoring.records import KeptForecast, Outcome
+from aegis_yield.monitoring.records import KeptForecast, Outcome, World
 from aegis_yield.monitoring.rolling import ALARM_WINDOW_DAYS, CategoryScore, Outcomes, category_scores, score_readings
 from aegis_yield.monitoring.store import ForecastStore
 from aegis_yield.pipelines.inputs import Span, count_inputs
@@ -142,8 +142,8 @@ def monitor(order: MonitorOrder) -> MonitorReport:
         What to look at. Running it again on the same tables and day changes nothing.
     """
     settle(order.store, order.dataset)
-    data_end = order.dataset.last_date
-    key = f"alarms {order.dataset.name}"
+    data_end, world = order.dataset.last_date, world_of(order.dataset)
+    key = world.note("alarms")
     note = order.store.note(key)
     states = states_from_plain(note.get("states", {}))
     days = _days_to_see(note, data_end)
@@ -156,38 +156,51 @@ def monitor(order: MonitorOrder) -> MonitorReport:
     events += more
     content = {"until": data_end.isoformat(), "states": states_to_plain(states)}
     changes = recalibrate(order.bundle, order.dataset, DEFAULT_HORIZON_DAYS)[1]
-    order.store.keep_note(key, content, [asdict(event) for event in events])
+    order.store.keep_note(key, content, world, [asdict(event) for event in events])
     _log_changes(order, changes)
     return MonitorReport(
         today=order.today,
         data_end=data_end,
         model_version=order.model_version,
         simulated=order.dataset.is_simulated,
-        counts=order.store.counts(),
+        counts=order.store.counts(world),
         scores=tuple(category_scores(watch.outcomes, data_end)),
         drifts=tuple(watch.drifts(data_end)),
         recalibration=tuple(changes),
         alarms=tuple(sorted(states.values(), key=lambda state: (not state.active, -state.severity, state.name))),
         news=tuple(events),
-        events=tuple(order.store.events()),
-        notes=watch.notes,
+        events=tuple(order.store.events(world)),
+        notes=(*watch.notes, *_others(order.store, world)),
     )
 
 
 def _log_changes(order: MonitorOrder, changes: Sequence[Change]) -> None:
     """Log what recalibration changed where that differs from what was logged last."""
-    key = f"recalibration {order.model_version} {order.dataset.name}"
+    world = world_of(order.dataset)
+    key = world.note(f"recalibration {order.model_version}")
     logged = order.store.note(key)
     fresh = [one for one in changes if abs(one.width_factor - logged.get(one.category, 1.0)) >= LOGGED_CHANGE]
     day = order.dataset.last_date.isoformat()
     events = [Event(day, f"recalibration:{one.category}", "changed", str(one)) for one in fresh]
     content = {**logged, **{one.category: one.width_factor for one in fresh}}
-    order.store.keep_note(key, content, [asdict(event) for event in events])
+    order.store.keep_note(key, content, world, [asdict(event) for event in events])
+
+
+def world_of(dataset: Dataset) -> World:
+    """Return of which market a dataset's tables tell."""
+    return World(dataset.is_simulated, dataset.name)
+
+
+def _others(store: ForecastStore, world: World) -> list[str]:
+    """Say that forecasts were left out because they speak of another market."""
+    n_others = store.counts()["forecasts"] - store.counts(world)["forecasts"]
+    kind = "this simulated market" if world.simulated else "the real market"
+    return [f"{n_others:,} recorded forecasts are left out: they are not of {kind}"] if n_others else []
 
 
 def settle(store: ForecastStore, dataset: Dataset) -> int:
-    """Write down the outcomes of recorded forecasts that the tables know, and return how many."""
-    waiting = store.waiting(dataset.last_date)
+    """Write down the outcomes of recorded forecasts of the same market that the tables know, and return how many."""
+    waiting = store.waiting(world_of(dataset), dataset.last_date)
     if not waiting:
         return 0
     origins = [one.made.origin for one in waiting]
@@ -254,7 +267,7 @@ class _Watch:
     def __init__(self, order: MonitorOrder, first: dt.date) -> None:
         data_end = order.dataset.last_date
         first_due = min(first, data_end) - dt.timedelta(days=ALARM_WINDOW_DAYS)
-        self.outcomes = Outcomes.of(order.store.scored(first_due, data_end))
+        self.outcomes = Outcomes.of(order.store.scored(world_of(order.dataset), first_due, data_end))
         trained_until = _trained_until(order)
         start = max(min(trained_until, to_day(first)) - REFERENCE_DAYS, to_day(order.dataset.first_date))
         panel = build_panel(order.dataset, start=to_date(history_before(start)), end=data_end)

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Mapping
+import warnings
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from aegis_yield.models.bundle import load_bundle
 from aegis_yield.monitoring.gate import GateRule, Verdict
-from aegis_yield.pipelines import versions
+from aegis_yield.pipelines.bookkeeping import record_scores
 from aegis_yield.pipelines.evaluate import EvaluationOrder, evaluate
 from aegis_yield.pipelines.gate import GateOrder, decide, store_decision
+from aegis_yield.pipelines.incumbents import name_incumbent, real_version
 from aegis_yield.pipelines.run_engine import Outcome, Results
 from aegis_yield.pipelines.run_steps import Bench, hashed, kept, reports_folder
-from aegis_yield.pipelines.versions import challenge, record_scores
 from aegis_yield.registry import CHAMPION, aliases, find_version, read_registry
 from aegis_yield.registry.aliases import Registry, Why
-from aegis_yield.registry.versions import numbered_versions
 from aegis_yield.utils.files import sha256_of, write_text_atomically
+from aegis_yield.utils.plain import plain
 
 FIRST: Final = "first"
-"""There is no champion to beat."""
+"""There is nothing to beat."""
 
 _WON: Final = (FIRST, Verdict.PROMOTE)
 
@@ -55,7 +55,10 @@ class Evaluate:
         scores = evaluate(EvaluationOrder(dataset, bundle, start=start, horizon_days=horizon)).scores
         report = reports_folder() / "evaluation.json"
         write_text_atomically(report, json.dumps(plain(scores), indent=2, default=str, allow_nan=False) + "\n")
-        record_scores(self.bench.shelf, path, scores, {})
+        try:
+            record_scores(self.bench.shelf, path, [scores], {})  # delivered when the run ends
+        except OSError as error:
+            warnings.warn(f"scores are not recorded: {error}", stacklevel=2)
         card = next(iter(scores["scores"].values()))
         said = (
             f"{name}: relMAE {card['rel_mae']:.3f}, {100 * card['intervals']['0.90']['coverage']:.1f} % in the 90 % "
@@ -90,15 +93,15 @@ class Gate:
     def run(self, results: Results) -> Outcome:
         """Let the gate judge; its decision is kept in ``models/decisions``."""
         folder = self.bench.shelf.folder
-        registry = read_registry(folder)
         name = results["train"].get("challenger")
-        nothing = _nothing_to_judge(registry, name) or self._real_before_simulated(results)
+        nothing = _nothing_to_judge(read_registry(folder), name) or self._real_before_simulated(results)
         if nothing:
             return Outcome(nothing)
-        found: dict[str, Any] = {"challenger": name, "champion": registry.champion}
-        if registry.champion is None:
-            return Outcome(f"{name}: no champion to beat", {**found, "verdict": FIRST})
-        challenge(self.bench.shelf, str(name), Why("newest model of aegis run"))
+        champion = name_incumbent(self.bench.shelf, bool(results["validate"]["simulated"]), name)
+        found: dict[str, Any] = {"challenger": name, "champion": champion}
+        if champion is None:
+            return Outcome(f"{name}: nothing was in use before, there is nothing to beat", {**found, "verdict": FIRST})
+        aliases.challenge(folder, str(name), Why("newest model of aegis run"))
         pair = find_version(CHAMPION, folder), self.bench.shelf.path_of(str(name))
         decision = decide(GateOrder(self.bench.dataset(results), *pair, horizon_days=self._horizon))
         path = store_decision(decision, folder)
@@ -108,9 +111,9 @@ class Gate:
             "decision": decision.id,
             "files": [kept(path)],
         }
-        found["pair"] = self._pair(registry.champion, decision.champion["sha256"], decision.challenger["sha256"])
-        said = f"{name} against {registry.champion}: {decision.verdict}: {decision.reason} (decision {decision.id})"
-        return Outcome(said, found)
+        found["pair"] = self._pair(champion, decision.champion["sha256"], decision.challenger["sha256"])
+        said = f"{name} against {champion}: {decision.said} (decision {decision.id})"
+        return Outcome(said, found, fingerprint=self.fingerprint(results))
 
     @property
     def _horizon(self) -> int:
@@ -123,8 +126,8 @@ class Gate:
         """Trying a run out on simulated data must not change what somebody acts on."""
         if not results["validate"]["simulated"]:
             return ""
-        real = [path.stem for path in numbered_versions(self.bench.shelf.folder).values() if _is_real(path)]
-        return f"a model of simulated data never takes the place of a real one ({real[0]})" if real else ""
+        real = real_version(self.bench.shelf)
+        return f"a model of simulated data never takes the place of a real one ({real})" if real else ""
 
 
 @dataclass
@@ -150,22 +153,11 @@ class Promote:
             return Outcome(f"{name} is the champion")
         load_bundle(shelf.path_of(str(name)))  # what cannot be read cannot serve
         if verdict == FIRST:
-            why = Why("the first champion: there was none to beat")
+            why = Why("the first champion: nothing was in use before")
         else:
             why = Why(str(found["reason"]), str(found["decision"]))
         aliases.promote(shelf.folder, str(name), why, instead_of=found["champion"])
-        problem = versions.sync(shelf).problem if shelf.tracking.enabled else ""
-        later = f"; the store was not told: {problem}; later: aegis models sync" if problem else ""
-        return Outcome(f"champion: {found['champion'] or 'none'} → {name}{later}")
-
-
-def plain(value: Any) -> Any:
-    """Return a nested value fit for JSON: what is no finite number becomes null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    return None if isinstance(value, float) and not abs(value) < float("inf") else value
+        return Outcome(f"champion: {found['champion'] or 'none'} → {name}")
 
 
 def _nothing_to_judge(registry: Registry, name: str | None) -> str:
@@ -176,10 +168,3 @@ def _nothing_to_judge(registry: Registry, name: str | None) -> str:
     if any(change.alias == CHAMPION and change.after == name for change in registry.history):
         return f"{name} was champion before and was replaced; only a person brings it back: aegis models promote {name}"
     return ""
-
-
-def _is_real(path: Any) -> bool:
-    try:
-        return not load_bundle(path).is_simulated
-    except ValueError:
-        return False

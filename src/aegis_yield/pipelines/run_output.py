@@ -13,10 +13,11 @@ from aegis_yield.pipelines.names import load_names
 from aegis_yield.pipelines.predict import Forecaster, Question
 from aegis_yield.pipelines.record import record_forecasts
 from aegis_yield.pipelines.run_engine import Outcome, Results
-from aegis_yield.pipelines.run_judging import plain
+from aegis_yield.pipelines.run_options import allocation_order, present_positions
 from aegis_yield.pipelines.run_steps import Bench, hashed, kept, reports_folder
 from aegis_yield.registry import CHAMPION, candidate_models, find_version, read_registry, version_of
 from aegis_yield.utils.files import sha256_of, write_atomically, write_text_atomically
+from aegis_yield.utils.plain import plain
 
 
 @dataclass
@@ -54,18 +55,23 @@ class Allocate:
     needs: tuple[str, ...] = ("validate", "forecast")
 
     def fingerprint(self, results: Results) -> str:
-        """Hash data, capital, and the models that may serve."""
-        return hashed(results["validate"]["dataset_sha256"], self.bench.order.capital_usd, _serving(self.bench))
+        """Hash data, capital, options, present positions, and the models that may serve."""
+        order = self.bench.order
+        asked = (
+            (order.capital_usd, order.allocation, present_positions(order.allocation)) if order.capital_usd else None
+        )
+        return hashed(results["validate"]["dataset_sha256"], asked, _serving(self.bench))
 
     def run(self, results: Results) -> Outcome:
         """Write ``reports/allocation.json``."""
-        capital = self.bench.order.capital_usd
+        order = self.bench.order
+        capital = order.capital_usd
         if capital is None:
-            return Outcome("not asked for; name the US dollars with --capital")
-        from aegis_yield.pipelines.allocate import AllocationOrder, allocate_with, to_json
-        from aegis_yield.portfolio.problem import Holdings
+            return Outcome("not asked for; name the US dollars with --capital, or in configs/run.toml")
+        from aegis_yield.pipelines.allocate import allocate_with, to_json
 
-        report = to_json(allocate_with(_forecaster(self.bench, results), AllocationOrder(Holdings(capital))))
+        wanted = allocation_order(order.allocation, capital, present_positions(order.allocation))
+        report = to_json(allocate_with(_forecaster(self.bench, results), wanted))
         path = reports_folder() / "allocation.json"
         write_text_atomically(path, json.dumps(plain(report), indent=2, default=str, allow_nan=False) + "\n")
         return Outcome(f"${capital:,.0f} over {len(report['weights'])} strategies", {"files": [kept(path)]})

@@ -6,12 +6,12 @@ import datetime as dt
 import hashlib
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from aegis_yield import __version__
 from aegis_yield.domain.dataset import Dataset
@@ -23,8 +23,10 @@ from aegis_yield.models.plan import TrainingPlan
 from aegis_yield.models.training import EpochReport, Observer
 from aegis_yield.monitoring.gate import DAYS_PER_WEEK, GateRule
 from aegis_yield.pipelines.datasets import content_hash, default_data_folder
+from aegis_yield.pipelines.incumbents import name_incumbent, real_version
 from aegis_yield.pipelines.run_engine import Outcome, Results
 from aegis_yield.pipelines.run_journal import Journal
+from aegis_yield.pipelines.run_options import allocation_order
 from aegis_yield.pipelines.shelf import Shelf
 from aegis_yield.pipelines.train import TrainingOrder, train
 from aegis_yield.preprocessing.cleaning import quality_report
@@ -69,6 +71,8 @@ class RunOrder:
         Of forecasts, of the evaluation and of the gate.
     capital_usd : float, optional
         To allocate; without it nothing is allocated.
+    allocation : mapping
+        Options of the allocation that are set, as ``run_options.load_run_options`` returns them.
     """
 
     data: Path | None = None
@@ -78,6 +82,7 @@ class RunOrder:
     plan: TrainingPlan = field(default_factory=TrainingPlan)
     horizon_days: int = DEFAULT_HORIZON_DAYS
     capital_usd: float | None = None
+    allocation: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse what is out of bounds."""
@@ -86,6 +91,8 @@ class RunOrder:
             raise RequestError("train-every", self.train_every_days, "a whole number of days from 1 to 3650")
         if self.capital_usd is not None and not 0 < self.capital_usd < float("inf"):
             raise RequestError("capital", self.capital_usd, "a number of US dollars above 0")
+        if self.capital_usd is not None:
+            allocation_order(self.allocation, self.capital_usd, {})  # now, not after hours of training
         if self.collect and self.data is not None:
             raise RequestError("data", str(self.data), "left out when collecting, which fills data/processed")
 
@@ -269,6 +276,9 @@ class Train:
                 f"{dataset.name}: received days {dataset.first_date} … {dataset.last_date}, the gate alone needs the "
                 f"last {bench.order.held_back_days}; collect an earlier past, or leave training out: --no-train"
             )
+        if not (dataset.is_simulated and real_version(bench.shelf)):
+            # What serves by being the newest would otherwise give way to the challenger before the gate has spoken.
+            name_incumbent(bench.shelf, dataset.is_simulated)
         order = _order(bench, dataset, until)
         noted = bench.journal.note(_TRAINING_UNTIL)
         begun = dt.date.fromisoformat(noted) if noted else None

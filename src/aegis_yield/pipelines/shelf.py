@@ -103,9 +103,13 @@ class Shelf:
             If there is none, or the reference is a path to another place.
         """
         path = find_version(reference, self.folder)
-        if path.resolve() not in {version.resolve() for version in numbered_versions(self.folder).values()}:
+        if not self.holds(path):
             raise BundleError(f"{reference}: not a version in {self.folder}; list versions with: aegis models list")
         return path
+
+    def holds(self, path: Path) -> bool:
+        """Whether a file is a version of this folder."""
+        return path.resolve() in {version.resolve() for version in numbered_versions(self.folder).values()}
 
     def fact_of(self, path: Path) -> BundleFact:
         """Return which bundle a file is."""
@@ -140,7 +144,7 @@ def show_version(shelf: Shelf, reference: str) -> VersionInfo:
 
 
 def figures_of(shelf: Shelf, version: VersionInfo) -> dict[str, float]:
-    """Return what is known of a version in figures: the bundle's own, and the record's where it can be asked.
+    """Return what is known of a version in figures: its own, those recorded, and those that wait to be recorded.
 
     Warns once, and goes on with the bundle's own, if the store cannot be reached.
     """
@@ -152,13 +156,18 @@ def figures_of(shelf: Shelf, version: VersionInfo) -> dict[str, float]:
             warnings.warn(f"without recorded scores: {error}", stacklevel=2)
         else:
             figures |= _without_curves((held or {}).get("metrics", {}))
+    waiting = (one for one in shelf.outbox.waiting() if one.kind == "scores" and one.bundle)
+    for record in waiting:
+        if record.bundle == BundleFact(version.name, version.sha256):
+            figures |= record.metrics
     return figures
 
 
 def _info(shelf: Shelf, path: Path, registry: Registry, waiting: set[str]) -> VersionInfo:
     name, sha256 = version_of(path), sha256_of(path)
     receipt = receipt_of(shelf.tracking.folder, name)
-    known = receipt if receipt and receipt.sha256 == sha256 else None
+    is_known = receipt and (receipt.sha256, receipt.store) == (sha256, shelf.tracking.address)
+    known = receipt if is_known else None
     info = VersionInfo(
         name,
         path,

@@ -20,6 +20,7 @@ from aegis_yield.models.plan import TrainingPlan
 from aegis_yield.models.training import Observer
 from aegis_yield.pipelines.datasets import content_hash
 from aegis_yield.pipelines.training_record import RecordedObserver, recording, results_of
+from aegis_yield.pipelines.training_scores import scores_of_training
 from aegis_yield.preprocessing.panel import build_panel, to_date
 from aegis_yield.preprocessing.splits import TimeSplit, split_time
 from aegis_yield.preprocessing.windows import build_windows
@@ -126,7 +127,10 @@ def train(order: TrainingOrder, observer: Observer, say: Callable[[str], None] =
         bundle = Bundle(
             model=fitted.model,
             calibrator=fitted.calibrator,
-            provenance=_provenance(dataset, fingerprint, order.plan, split, fitted),
+            provenance={
+                **_provenance(dataset, fingerprint, order.plan, split, fitted),
+                "scores": scores_of_training(session, fitted),
+            },
         )
         path = _published(bundle, order, recorder)
     if recorder and recorder.said:

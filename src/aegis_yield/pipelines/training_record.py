@@ -10,11 +10,20 @@ from typing import Any, Final
 from aegis_yield.domain.dataset import Dataset
 from aegis_yield.models.plan import TrainingPlan
 from aegis_yield.models.training import EpochReport, Observer
+from aegis_yield.pipelines.svg_pictures import bars_svg, lines_svg
+from aegis_yield.pipelines.training_scores import flat_scores, held_scores
 from aegis_yield.registry.recorder import Recorder, Results
 from aegis_yield.registry.records import BundleFact, Point, Record, now_ms
 from aegis_yield.registry.settings import TrackingSettings
 
 DATA_FACTS: Final = ("sha256", "simulated", "first_date", "last_date", "n_rows", "n_strategies")
+
+_VALIDATION: Final = " validation"
+_SHOWN_SCORES: Final = {
+    "rel_mae": ("Scouts: error relative to the last value's", 1.0),
+    "rel_crps": ("Scouts: CRPS relative to the last value's error", 1.0),
+    "coverage_90": ("Scouts: share inside their own 90 % interval, before calibration", 0.9),
+}
 
 
 class RecordedObserver:
@@ -64,6 +73,7 @@ def results_of(content: bytes, provenance: Mapping[str, Any]) -> Results:
         tags=_tags(provenance),
         metrics=figures_in(provenance),
         curves=_curves(provenance),
+        files={name: picture.encode() for name, picture in pictures_of(provenance).items()},
     )
 
 
@@ -89,6 +99,39 @@ def adopted(name: str, content: bytes, provenance: Mapping[str, Any], tags: Mapp
         },
         bundle=BundleFact(name, sha256),
     ).completed()
+
+
+def pictures_of(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a bundle can show of its training, as SVG by place: learning curves, scores by category and horizon.
+
+    Parameters
+    ----------
+    provenance : mapping
+        Of the bundle.
+    """
+    curves = _held_curves(provenance)
+    validation = {name: values for name, values in curves.items() if name.endswith(_VALIDATION)}
+    losses = {name: values for name, values in curves.items() if name not in validation}
+    pictures = {}
+    if losses:
+        pictures["pictures/loss.svg"] = lines_svg("Loss by epoch", losses)
+    if validation:
+        named = {name.removesuffix(_VALIDATION): values for name, values in validation.items()}
+        pictures["pictures/validation.svg"] = lines_svg("Validation score by epoch: below 1 is skill", named)
+    for name, (title, reference) in _SHOWN_SCORES.items():
+        bars = _bars(held_scores(provenance), name)
+        if bars:
+            pictures[f"pictures/{name}.svg"] = bars_svg(title, bars, reference)
+    return pictures
+
+
+def _bars(scores: Mapping[str, Any], name: str) -> dict[str, dict[str, float]]:
+    """Return one score of a training by category, by horizon."""
+    bars = {
+        f"{horizon} days ahead": {category: float(card[name]) for category, card in table.items() if name in card}
+        for horizon, table in scores.items()
+    }
+    return {horizon: values for horizon, values in bars.items() if values}
 
 
 def score_figures(scores: Mapping[str, Any]) -> dict[str, float]:
@@ -139,13 +182,25 @@ def figures_in(provenance: Mapping[str, Any]) -> dict[str, float]:
     """Return the final figures that a bundle holds of itself."""
     figures = {**provenance.get("metrics", {})}
     figures |= {name: provenance[name] for name in ("epochs", "n_scores") if name in provenance}
+    figures |= flat_scores(held_scores(provenance))
     return {name: float(value) for name, value in figures.items() if isinstance(value, int | float)}
 
 
 def _curves(provenance: Mapping[str, Any]) -> dict[str, list[float]]:
     """Name curves by what they show first, so that MLflow draws them together."""
     curves = {}
-    for name, values in provenance.get("curves", {}).items():
-        network = name.removesuffix(" validation")
-        curves[f"{'loss' if network == name else 'validation'}/{network}"] = [float(value) for value in values]
+    for name, values in _held_curves(provenance).items():
+        network = name.removesuffix(_VALIDATION)
+        curves[f"{'loss' if network == name else 'validation'}/{network}"] = values
     return curves
+
+
+def _held_curves(provenance: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return the curves in a provenance, which may be a foreign bundle's and say anything."""
+    held = provenance.get("curves")
+    known = held.items() if isinstance(held, Mapping) else ()
+    return {str(name): [float(value) for value in values] for name, values in known if _are_numbers(values)}
+
+
+def _are_numbers(values: object) -> bool:
+    return isinstance(values, list) and all(isinstance(value, int | float) for value in values)

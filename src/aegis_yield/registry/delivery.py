@@ -101,6 +101,9 @@ def _settled(record: Record, outbox: Outbox, settings: TrackingSettings) -> Reco
         return record
     if outbox.is_alive(record.id):
         return None
+    record = outbox.get(record.id)  # it may have come to its end since the outbox was read
+    if record.state == COMPLETE:
+        return record
     name = _published(record, settings) if record.state == PUBLISHING else ""
     if name and record.bundle:
         return replace(record, bundle=BundleFact(name, record.bundle.sha256)).completed()

@@ -10,11 +10,11 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import IO, Any, Final, Self
 
-from aegis_yield.registry.outbox import Outbox
+from aegis_yield.registry.outbox import Outbox, receipt_of
 from aegis_yield.registry.records import PUBLISHING, BundleFact, Point, Record, now_ms
 from aegis_yield.registry.settings import PREFIX, TrackingSettings
 
@@ -34,6 +34,8 @@ class Results:
         See :class:`Record`.
     curves : mapping of str to sequence of float
         Values by epoch, the first after epoch 1.
+    files : mapping of str to bytes
+        Pictures, by their place among the run's artefacts.
     """
 
     sha256: str
@@ -41,6 +43,7 @@ class Results:
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
     curves: Mapping[str, list[float]]
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Recorder:
@@ -103,6 +106,7 @@ class Recorder:
             tags={**self.record.tags, **results.tags},
             metrics=results.metrics,
             curves=curves,
+            files={name: self._outbox.keep_file(self.record, name, held) for name, held in results.files.items()},
         )
         self._outbox.put(self.record)
 
@@ -151,5 +155,12 @@ class Recorder:
                 "delivered by the next training, or by: aegis models sync",
                 stacklevel=3,
             )
-        if word.get("version"):
-            self.said = f"recorded: version {word['version']} in {self._settings.address}"
+        version = word.get("version") or self._version_by_another()
+        if version and not word.get("problem"):
+            self.said = f"recorded: version {version} in {self._settings.address}"
+
+    def _version_by_another(self) -> str:
+        """Return as which version another training, which ended at the same time, has recorded this one."""
+        bundle = self.record.bundle
+        receipt = receipt_of(self._settings.folder, bundle.name) if bundle else None
+        return receipt.version if receipt and bundle and receipt.sha256 == bundle.sha256 else ""

@@ -78,7 +78,8 @@ class Record:
     bundle : BundleFact or None
         What came of it.
     files : mapping of str to str
-        Pictures and pages: place among the run's artefacts, and the file that holds it now.
+        Pictures and pages: place among the run's artefacts, and the file that holds it now; one that is gone is
+        left out.
     """
 
     kind: str

@@ -40,8 +40,9 @@ _QUIET: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_LOGGING_LEVEL": "ERROR",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    # A server that takes a request and never answers is given up after twice this, seconds.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "GIT_PYTHON_REFRESH": "quiet",
 }
@@ -133,8 +134,8 @@ class TrackingStore:
             run_id = self._run_of_bundle(record) if record.kind == "scores" else self._run(record)
             self._write_facts(run_id, record)
             for place, file in record.files.items():
-                folder, _, _ = place.rpartition("/")
-                self.client.log_artifact(run_id, file, folder or None)
+                if Path(file).is_file():  # else a delivery that was killed at its end had put it away already
+                    self.client.log_artifact(run_id, file, place.rpartition("/")[0] or None)
             if record.kind == "scores":
                 return None
             receipt = self._register(run_id, record.bundle, bundle) if record.bundle and bundle else None
@@ -297,7 +298,10 @@ def _probe(uri: str) -> None:
     if uri.startswith("http"):
         import requests
 
-        requests.get(f"{uri.rstrip('/')}/health", timeout=CONNECT_S).raise_for_status()
+        try:
+            requests.get(f"{uri.rstrip('/')}/health", timeout=CONNECT_S).raise_for_status()
+        except requests.Timeout as error:
+            raise TimeoutError(f"no answer for {CONNECT_S} s") from error
         return
     import sqlalchemy
 

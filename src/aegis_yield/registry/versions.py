@@ -11,10 +11,13 @@ from typing import Final
 from aegis_yield.domain.errors import BundleError, RegistryError
 from aegis_yield.registry.aliases import ALIASES, read_registry
 from aegis_yield.utils.files import sha256_of, write_bytes_atomically
-from aegis_yield.utils.project import project_root, shipped_file
+from aegis_yield.utils.project import packaged_file, project_root, shipped_file
 
 DIGEST_CHARS: Final = 8
 """So many characters of a file's SHA-256 stand behind a version where answers name it: ``lstm_v4-1a2b3c4d``."""
+
+SHIPPED: Final = "lstm_v0"
+"""What the model that ships with the project is called once a folder with versions of its own has taken it over."""
 
 _NAME: Final = re.compile(r"lstm_v(\d+)\.pth")
 _REFERENCE: Final = re.compile(rf"(?:lstm_)?v?(\d+)(?:-([0-9a-f]{{{DIGEST_CHARS}}}))?")
@@ -40,12 +43,35 @@ def candidate_models() -> list[Path]:
     """
     numbered = numbered_versions(models_folder())
     found = [numbered[number] for number in sorted(numbered, reverse=True)]
-    shipped = shipped_file("models/lstm_v1.pth", "shipped/lstm_v1.pth")
-    if shipped.is_file() and shipped not in found:
+    shipped = shipped_model()
+    if shipped is not None and shipped not in found:
         found.append(shipped)
     if not found:
         raise BundleError(f"no model in {models_folder()}; train one with: python scripts/train.py")
     return found
+
+
+def shipped_model() -> Path | None:
+    """Return the model that ships with the project; None if it does not lie where it should."""
+    shipped = packaged_file("models/lstm_v1.pth", "shipped/lstm_v1.pth")
+    return shipped if shipped.is_file() else None
+
+
+def take_over_shipped(shipped: Path, folder: Path) -> Path:
+    """Make the model that ships with the project a version of a folder: ``lstm_v0``, older than any of its own.
+
+    Returns
+    -------
+    Path
+        Where it lies. If another one was taken over before, it becomes the next free version.
+    """
+    content, target = shipped.read_bytes(), folder / f"{SHIPPED}.pth"
+    if target.is_file() and target.read_bytes() == content:
+        return target
+    if target.exists() or 0 in _used(folder):
+        return publish(content, folder)
+    write_bytes_atomically(target, content)
+    return target
 
 
 def default_model() -> Path:

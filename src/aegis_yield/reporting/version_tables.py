@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -15,6 +16,14 @@ from aegis_yield.registry.aliases import Change
 
 _FACTS: Final = ("plan", "data", "split")
 _LATEST_CHANGES: Final = 5
+_SCORE: Final = re.compile(r"((?:scouts|seen|simulated)/)?h(\d\d)/([a-z]\w*)(?:/(\w+))?")
+_FIRST_SCORES: Final = ("rel_mae", "rel_crps", "coverage_90")
+_SOURCES: Final = {
+    "": "Evaluations on days that it had not seen",
+    "scouts/": "Its training: the scouts on the newest block, which they had not seen",
+    "seen/": "Evaluations on days that it has learned from: no proof of skill",
+    "simulated/": "Evaluations on simulated data",
+}
 
 
 def versions_table(versions: Sequence[VersionInfo]) -> RenderableType:
@@ -48,9 +57,38 @@ def version_table(version: VersionInfo, figures: Mapping[str, float], changes: S
     for name, value in {**facts, "in MLflow": place, **_facts_of(version)}.items():
         table.add_row(name, Text(str(value)))
     for name, figure in sorted(figures.items()):
-        table.add_row(name, _figure(figure))
+        if not _SCORE.fullmatch(name):
+            table.add_row(name, _figure(figure))
     own = [one for one in changes if version.name in (one.before, one.after)][-_LATEST_CHANGES:]
-    return Group(table, *(Text(change_line(one)) for one in own))
+    return Group(table, *score_tables(figures), *(Text(change_line(one)) for one in own))
+
+
+def score_tables(figures: Mapping[str, float]) -> list[RenderableType]:
+    """Return figures by category and horizon as tables, one for each source: what it is of, and the score beside."""
+    sources: dict[str, dict[tuple[int, str], dict[str, float]]] = {}
+    for name, figure in figures.items():
+        if match := _SCORE.fullmatch(name):
+            source, horizon, score, category = match.groups()
+            rows = sources.setdefault(source or "", {})
+            rows.setdefault((int(horizon), category or ""), {})[score] = figure
+    return [_score_table(source, sources[source]) for source in sorted(sources)]
+
+
+def _score_table(source: str, rows: Mapping[tuple[int, str], Mapping[str, float]]) -> RenderableType:
+    known = sorted({name for row in rows.values() for name in row})
+    shown = [name for name in _FIRST_SCORES if name in known] + [name for name in known if name not in _FIRST_SCORES]
+    table = _table(_SOURCES.get(source, source))
+    for name in ("horizon", "category"):
+        table.add_column(name, no_wrap=True)
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=True)
+    for (horizon, category), row in sorted(rows.items()):
+        table.add_row(f"{horizon} d", category or "all", *(_score(row.get(name), name) for name in shown))
+    return table
+
+
+def _score(value: float | None, name: str) -> str:
+    return "-" if value is None else f"{value:,.0f}" if name.startswith("n_") else f"{value:.4f}"
 
 
 def change_line(change: Change) -> str:
