@@ -64,6 +64,7 @@ bench: $(BENCH_READY) ## measure: speed, the race against peers, the simulated m
 	$(BIN)/python benchmarks/allocation.py
 	$(BIN)/python benchmarks/optimizers.py
 	$(BIN)/python benchmarks/whole_allocation.py
+	$(BIN)/python benchmarks/service_load.py
 
 bench-forecast: $(BENCH_READY) ## the race of forecasters on the last year of the reference data (hours; resumable)
 	$(BIN)/python benchmarks/forecast.py --json reports/race.json --html reports/race.html
