@@ -5,10 +5,14 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +83,40 @@ def new_postgres(cluster: Cluster) -> NewStore:
         return settings_for(models, cluster.new_database(f"store_{next(_numbers)}", TEMPLATE))
 
     return make
+
+
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    """Run MLflow's own server over a new store, and give its address."""
+    pytest.importorskip("flask", reason="MLflow's server is not installed (aegis-yield[ui])")
+    folder.mkdir(parents=True)
+    set_up(store := f"sqlite:///{folder}/mlflow.db")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", store, "--artifacts-destination", str(folder / "artifacts")]
+    environment = {**os.environ, **QUIET, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with (folder / "log").open("w") as log:
+        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    try:
+        give_up = time.monotonic() + 120
+        while not is_healthy(f"http://127.0.0.1:{port}/health"):
+            assert server.poll() is None, (folder / "log").read_text()
+            assert time.monotonic() < give_up
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def is_healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

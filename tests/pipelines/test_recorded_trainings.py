@@ -13,7 +13,7 @@ import pytest
 from bundles import run, start
 from hanging_server import hanging_server
 from postgres_cluster import WHERE_FROM, Cluster, programs
-from stores import Ledger, cluster, new_postgres, new_sqlite, set_up, settings_for, sqlite_template
+from stores import Ledger, cluster, mlflow_server, new_postgres, new_sqlite, set_up, settings_for, sqlite_template
 
 from aegis_yield.models.bundle import load_bundle
 from aegis_yield.registry.outbox import Outbox
@@ -102,6 +102,28 @@ def test_a_training_is_recorded_with_its_choices_data_code_and_curves(
     assert version.tags == {"aegis.bundle": "lstm_v1", "aegis.sha256": digest}
     assert waiting(settings) == []
     assert sorted(path.name for path in (settings.folder / "outbox").iterdir()) == []
+
+
+def test_a_training_is_recorded_by_a_server(models: Path, tmp_path: Path, tables: Path) -> None:
+    with mlflow_server(tmp_path / "server") as address:
+        settings = settings_for(models, address)
+        done = run(command(tables, *PLAN), tmp_path, tmp_path, **recorded(settings))
+        assert done.returncode == 0, done.stderr
+        assert warnings_in(done.stderr) == []
+        assert f"recorded: version 1 in {address}" in done.stderr
+        ledger = Ledger(settings)
+        [record], [version] = ledger.runs(), ledger.versions()
+        assert (record.info.status, version.tags["aegis.bundle"]) == ("FINISHED", "lstm_v1")
+        stored = ledger.artifact(record.info.run_id, "bundle/lstm_v1.pth", tmp_path)
+        assert stored.read_bytes() == (models / "lstm_v1.pth").read_bytes()
+        fetched = run(
+            [*SYNC[:2], "models", "import", "--from-store", "1", "--models", tmp_path / "other"],
+            tmp_path,
+            tmp_path,
+            **recorded(settings),
+        )
+        assert fetched.returncode == 0, fetched.stderr
+        assert (tmp_path / "other" / "lstm_v1.pth").read_bytes() == stored.read_bytes()
 
 
 @pytest.mark.parametrize("kind", ["new_sqlite", "new_postgres"])

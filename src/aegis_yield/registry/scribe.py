@@ -7,6 +7,7 @@ of work that MLflow takes are kept few, because a training of a minute pays them
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -106,7 +107,9 @@ def main(arguments: list[str], descriptor: int) -> None:
     for name in UNUSED:
         sys.modules[name] = None  # type: ignore[assignment] # how Python is told that there is no such package
     settings = TrackingSettings.of(Path(arguments[0]))
-    sys.stdout.write(json.dumps(attend(settings, arguments[1], lines_of(descriptor))) + "\n")
+    with contextlib.redirect_stdout(sys.stderr):  # whatever a library prints, the last word is the only one
+        word = attend(settings, arguments[1], lines_of(descriptor))
+    sys.stdout.write(json.dumps(word) + "\n")
 
 
 if __name__ == "__main__":
