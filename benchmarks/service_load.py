@@ -33,6 +33,8 @@ THREE = ("aave", "lido", "compound")
 N_STRATEGIES = 1_200
 """Of which some have ended and cannot be forecast: a thousand are left for the large request."""
 N_DAYS = 400
+PAGE = 1_000
+MOST_STRATEGIES = 100_000
 CONNECTIONS = 16
 RATE_PER_S = 400.0
 SERVICE_CORE, GENERATOR_CORE = 0, 1
@@ -101,10 +103,14 @@ def pinned() -> bool:
 
 def _names(service: ServedProcess) -> list[str]:
     """Return the strategies that can be forecast."""
-    page = json.loads(
-        asyncio.run(ask_once(service.port, b"GET /strategies?limit=1000 HTTP/1.1\r\nHost: localhost\r\n\r\n"))
-    )
-    return [row["strategy_id"] for row in page["strategies"] if row["forecast_apy"] is not None]
+    names: list[str] = []
+    for offset in range(0, MOST_STRATEGIES, PAGE):
+        query = f"GET /strategies?limit={PAGE}&offset={offset} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        rows = json.loads(asyncio.run(ask_once(service.port, query.encode())))["strategies"]
+        names += [row["strategy_id"] for row in rows if row["forecast_apy"] is not None]
+        if len(rows) < PAGE:
+            break
+    return names
 
 
 async def _parts(plan: Plan, service: ServedProcess, names: list[str]) -> dict[str, object]:

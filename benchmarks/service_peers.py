@@ -1,11 +1,18 @@
-"""The service beside MLflow's scoring server with the same bundle and tables: requests a second, waiting times, memory.
+"""The service beside MLflow's and BentoML's servers with the same bundle and tables: requests a second, waits, memory.
 
     pip install mlflow       # the whole of it, not mlflow-skinny
     python benchmarks/service_peers.py
 
-Both run one server process on one core, the generator on another, and are asked for the same three strategies over
-connections that stay open. MLflow's server forecasts anew for each request; this service computes a horizon once and
-answers from it until model or tables change, which no general server can know. Every answer is compared: both give the
+BentoML wants other versions of shared packages, so it gets an environment of its own:
+
+    python -m venv .venv-bentoml
+    .venv-bentoml/bin/pip install torch==2.13.0
+    .venv-bentoml/bin/pip install bentoml==1.4.39 -e .
+    python benchmarks/service_peers.py --bentoml .venv-bentoml/bin/python
+
+Each runs one server process on one core, the generator on another, and is asked for the same three strategies over
+connections that stay open. The others forecast anew for each request; this service computes a horizon once and
+answers from it until model or tables change, which no general server can know. Every answer is compared: all give the
 same rates.
 """
 
@@ -28,7 +35,7 @@ from rich.table import Table
 
 from aegis_yield.registry import default_model
 from benchmarks.loading.generator import Load, ask_once, flat_out, post_bytes, predict_bytes
-from benchmarks.loading.served import Program, free_port, own_service, served
+from benchmarks.loading.served import ROOT, Program, free_port, own_service, served
 from benchmarks.service_load import CONNECTIONS, SERVICE_CORE, THREE, pinned, simulated_tables
 
 N_STRATEGIES = 100
@@ -41,6 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help="for each server (20)")
     parser.add_argument("--connections", type=int, default=CONNECTIONS, help="at once (16)")
+    parser.add_argument("--bentoml", metavar="PYTHON", help="of an environment with BentoML and this project")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     chosen = parser.parse_args()
     core = SERVICE_CORE if pinned() else None
@@ -50,6 +58,9 @@ def main() -> None:
         servers = {"aegis serve": (own, predict_bytes(THREE))}
         if _has_mlflow():
             servers["MLflow scoring server"] = (_mlflow(data, model, Path(scratch)), _invocation())
+        if chosen.bentoml:
+            asked = post_bytes("/predict", {"strategies": list(THREE)})
+            servers["BentoML"] = (_bentoml(data, model, Path(scratch), chosen.bentoml), asked)
         found = {
             name: _measured(program, request, core, (chosen.connections, chosen.seconds))
             for name, (program, request) in servers.items()
@@ -92,6 +103,16 @@ def _mlflow(data: Path, model: Path, scratch: Path) -> Program:
     return Program(serve, {"AEGIS_HOME": str(scratch)}, port, "/ping")
 
 
+def _bentoml(data: Path, model: Path, scratch: Path, python: str) -> Program:
+    """Return the server that BentoML runs its service with."""
+    port = free_port()
+    serve = ("-m", "bentoml", "serve", "benchmarks.loading.bentoml_service:ForecastService")
+    where = ("--host", "127.0.0.1", "--port", str(port), "--working-dir", str(ROOT))
+    environment = {"AEGIS_DATA": str(data), "AEGIS_MODEL": str(model), "AEGIS_HOME": str(scratch)}
+    quiet = {"BENTOML_HOME": str(scratch / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
+    return Program((*serve, *where), environment | quiet, port, "/readyz", str(Path(python).absolute()))
+
+
 def _invocation() -> bytes:
     content = {"dataframe_split": {"columns": ["strategy"], "data": [[name] for name in THREE]}}
     return post_bytes("/invocations", content)
@@ -114,7 +135,7 @@ def _measured(program: Program, request: bytes, core: int | None, plan: tuple[in
 
 
 def _show(found: dict[str, dict[str, object]]) -> None:
-    columns = ("per_s", "p50_ms", "p99_ms", "n_errors", "start_to_ready_s", "memory_mb", "apy")
+    columns = ("per_s", "p50_ms", "p99_ms", "n_errors", "start_to_ready_s", "memory_mb")
     table = Table("server", *columns)
     for name, row in found.items():
         table.add_row(name, *(str(row[column]) for column in columns))

@@ -141,6 +141,7 @@ def test_rooms_point_down_only() -> None:
         ("aegis_yield.cli.app", ("torch", "plotly", "fastapi", "pandera")),
         ("aegis_yield.pipelines.datasets", ("torch", "plotly", "fastapi", "pandera")),
         ("aegis_yield.preprocessing.features", ("torch", "plotly")),
+        ("api.ml_service", ("plotly", "pandera", "pandas", "scipy", "mlflow", "cvxpy", "highspy")),
     ],
 )
 def test_heavy_libraries_load_only_where_they_are_used(module_name: str, heavy: tuple[str, ...]) -> None:

@@ -58,18 +58,19 @@ def _resident_mb(pid: int) -> float:
 
 @dataclass(frozen=True)
 class Program:
-    """A server to start: arguments for Python, variables, where it says that it is ready."""
+    """A server to start: arguments for Python, variables, where it says that it is ready, and which Python."""
 
     arguments: tuple[str, ...]
     environment: Mapping[str, str]
     port: int
     ready_path: str
+    python: str = sys.executable
 
 
 def own_service(environment: Mapping[str, str]) -> Program:
-    """Return this project's service on a free port; no limit on the rate of requests."""
+    """Return this project's service on a free port; no limit on the rate of requests or the age of the data."""
     port = free_port()
-    own = {"AEGIS_PORT": str(port), "AEGIS_SERVICE__READ_PER_S": "0"}
+    own = {"AEGIS_PORT": str(port), "AEGIS_SERVICE__READ_PER_S": "0", "AEGIS_SERVICE__MAX_AGE_DAYS": "100000"}
     return Program((str(ROOT / "api" / "ml_service.py"),), {**own, **environment}, port, "/health/ready")
 
 
@@ -78,11 +79,11 @@ def served(program: Program, core: int | None) -> Iterator[ServedProcess]:
     """Serve until the end of a ``with``; one core, if one is named, and one thread in each library."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")}
     threads = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
-    path = os.pathsep.join((str(Path(sys.executable).parent), kept.get("PATH", "")))  # what a server starts is found
+    path = os.pathsep.join((str(Path(program.python).parent), kept.get("PATH", "")))  # what a server starts is found
     log = tempfile.TemporaryFile()  # noqa: SIM115  # the process keeps it
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, *program.arguments],
+        [program.python, *program.arguments],
         env={**kept, **threads, "PATH": path, **program.environment},
         stdout=subprocess.DEVNULL,
         stderr=log,

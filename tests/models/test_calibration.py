@@ -182,6 +182,42 @@ def test_outcomes_not_yet_known_change_nothing(data: st.DataObject, n: int, n_pa
     assert np.array_equal(score_quantiles(calibrator), score_quantiles(calibrator.updated(later)))
 
 
+def mixed_pool(n: int, seed: int = 5) -> ScorePool:
+    """Ratios of every kind, known on days around TODAY."""
+    rng = np.random.default_rng(seed)
+    ratio = rng.normal(0, 2, (n, len(SIDES))).astype(np.float16)
+    days = TODAY + rng.integers(-60, 20, n)
+    return ScorePool(ratio, rng.integers(0, 3, n), rng.choice([3, 7, 14], n), days, rng.integers(0, 3, n))
+
+
+def test_forecasts_of_many_origins_are_each_what_its_own_origin_says() -> None:
+    rng, n = np.random.default_rng(6), 60
+    calibrator = Calibrator(mixed_pool(400), strength=(0.7,) * 8)
+    days = TODAY + rng.integers(-70, 40, n)
+    keys = ForecastKeys(np.arange(n).astype(str), days.astype("datetime64[D]"), rng.integers(0, 4, n))
+    state = rng.integers(0, 3, n)
+    raw = LocationScale(rng.normal(100, 1, n), rng.uniform(0.5, 2, n), np.ones(n), state=state)
+    together = calibrator.forecasts(raw, keys, 7, QUANTILE_LEVELS).quantiles
+    for row in range(n):
+        one = slice(row, row + 1)
+        alone = calibrator.forecasts(
+            LocationScale(raw.location[one], raw.scale[one], np.ones(1), state=state[one]),
+            ForecastKeys(keys.strategy_id[one], keys.origin[one], keys.category[one]),
+            7,
+            QUANTILE_LEVELS,
+        )
+        assert np.array_equal(together[row], alone.quantiles[0])
+    assert len({tuple(row) for row in np.round(together - raw.location[:, None], 6)}) > n / 2  # days do matter
+
+
+def test_while_nothing_new_is_known_a_later_day_changes_nothing() -> None:
+    """Weights are relative: all ratios age alike."""
+    calibrator = Calibrator(mixed_pool(400))
+    found = [calibrator.factors(1, 7, TODAY + late, state=2) for late in (20, 21, 400)]
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+
+
 def test_outcomes_known_today_count() -> None:
     calibrator = Calibrator(laplace_pool(80, known_day=TODAY - 1))
     with_today = calibrator.updated(laplace_pool(80, scale=9.0, known_day=TODAY))

@@ -9,7 +9,12 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import laplace, norm
 
 from aegis_yield.domain.forecast import QUANTILE_LEVELS
-from aegis_yield.models.quantile_functions import laplace_quantiles, quantiles_between, weighted_quantile
+from aegis_yield.models.quantile_functions import (
+    laplace_quantiles,
+    normal_quantiles,
+    quantiles_between,
+    weighted_quantile,
+)
 
 KNOWN = np.array(QUANTILE_LEVELS)
 samples = st.lists(st.floats(-50, 50), min_size=1, max_size=60)
@@ -18,6 +23,22 @@ samples = st.lists(st.floats(-50, 50), min_size=1, max_size=60)
 def test_laplace_quantiles_are_those_of_scipy() -> None:
     levels = np.linspace(0.001, 0.999, 99)
     np.testing.assert_allclose(laplace_quantiles(levels), laplace.ppf(levels), atol=1e-12)
+
+
+def test_normal_quantiles_are_those_of_scipy() -> None:
+    levels = np.array([0.0, 1e-300, 1e-9, *np.linspace(0.001, 0.999, 99), 1 - 1e-9, 1.0])
+    np.testing.assert_allclose(normal_quantiles(levels), norm.ppf(levels), rtol=1e-12, atol=1e-15)
+    assert normal_quantiles(levels[:0]).shape == (0,)
+
+
+@given(data=st.data(), values=samples, level=st.floats(0, 1))
+def test_any_weights_are_interpolation_between_all_middles(
+    data: st.DataObject, values: list[float], level: float
+) -> None:
+    weights = data.draw(arrays(float, len(values), elements=st.floats(1e-6, 1e3)))
+    ends = np.cumsum(weights)
+    expected = np.interp(level * ends[-1], ends - weights / 2, np.sort(values))
+    np.testing.assert_allclose(weighted_quantile(np.sort(values), weights, level), expected, rtol=1e-12, atol=1e-12)
 
 
 @given(values=samples, level=st.floats(0, 1))

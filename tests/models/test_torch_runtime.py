@@ -30,3 +30,14 @@ print(torch.get_num_threads(), os.environ["OMP_WAIT_POLICY"])
 """
     assert printed(code) == ["1", "PASSIVE"]
     assert printed(code, OMP_WAIT_POLICY="ACTIVE", OMP_NUM_THREADS="2") == ["1", "ACTIVE"]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_garbage_collector_works_as_before_and_leaves_torch_alone(before: bool) -> None:
+    code = f"""
+import gc
+gc.enable() if {before} else gc.disable()
+import aegis_yield.models.torch_runtime
+print(gc.isenabled(), gc.get_freeze_count() > 100_000)
+"""
+    assert printed(code) == [str(before), "True"]

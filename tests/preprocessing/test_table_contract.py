@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -11,6 +12,7 @@ from table_makers import TODAY, day, faults_of, market_table, strategies_table, 
 
 from aegis_yield.domain.categories import CATEGORIES
 from aegis_yield.domain.errors import TableFaultsError
+from aegis_yield.preprocessing import contract
 from aegis_yield.preprocessing.contract import MARKET_NUMBERS, YIELD_NUMBERS, validate
 
 NAN, INF = math.nan, math.inf
@@ -273,3 +275,40 @@ def test_exactly_the_bad_rows_are_reported(values: list[float | None]) -> None:
     assert bool(reported) == bool(bad)
     if len(bad) <= 5:
         assert reported == bad
+
+
+SPOILT = {
+    "strategy_id": ["", None],
+    "date": [None, TODAY + dt.timedelta(days=1), dt.date(2001, 1, 1)],
+    "apy": [None, NAN, -INF, -1000.0, -2000.0],
+    "tvl_usd": [NAN, -1.0],
+    "borrow_apy": [INF],
+}
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_the_quick_look_finds_a_fault_where_the_report_does(data: st.DataObject) -> None:
+    frame = yields_table(tvl_usd=[1.0, None, 2.0, 0.0], borrow_apy=[-0.1, 0.2, None, 0.0])
+    for column in data.draw(st.lists(st.sampled_from(list(SPOILT)), unique=True, max_size=2)):
+        values = [*frame[column].to_list()[:3], data.draw(st.sampled_from(SPOILT[column]))]
+        order = data.draw(st.permutations(values))
+        frame = frame.with_columns(pl.Series(column, order, dtype=frame.schema[column]))
+    columns = contract._columns("yields", TODAY)
+    reported = contract._rule_faults(columns, frame, {})
+    assert contract._holds(columns, frame) == (not reported)
+
+
+@given(
+    ids=st.lists(st.sampled_from(["a", "b", None]), min_size=1, max_size=5),
+    days=st.lists(st.integers(1, 4), min_size=5, max_size=5),
+)
+def test_rows_that_rise_are_neither_duplicate_nor_out_of_order(ids: list[str | None], days: list[int]) -> None:
+    dates = [day(number) for number in days[: len(ids)]]
+    frame = pl.DataFrame({"strategy_id": ids, "date": dates}, schema={"strategy_id": pl.String, "date": pl.Date})
+    keys = list(zip(ids, dates, strict=True))
+    rises = None not in ids and all(one < next_one for one, next_one in pairwise(keys))  # type: ignore[operator]
+    assert contract._rises(frame, ("strategy_id", "date")) == rises
+    if rises:
+        assert contract._duplicate_faults(frame, ("strategy_id", "date")) == []
+        assert contract._order_faults("yields", frame) == []

@@ -59,6 +59,9 @@ LEAST_SHAPE: Final = 1e-3
 """No quantile is nearer to the median than this share of the spread: many rates stand still to the last digit, and an
 interval of no width would miss by a millionth."""
 
+NEVER: Final = -(2**31)
+"""Day before all days."""
+
 _MEDIAN: Final = QUANTILE_LEVELS.index(0.5)
 _SIDE: Final = np.array([level != 0.5 for level in QUANTILE_LEVELS])
 _SIGN: Final = np.sign(np.array(SIDE_LEVELS) - 0.5)
@@ -153,10 +156,23 @@ class ScorePool:
         """Return the ratios for which ``mask`` holds."""
         return ScorePool(*(getattr(self, field.name)[mask] for field in fields(self)))
 
+    def newest_known(self, days: IntArray) -> IntArray:
+        """Return the latest day up to each of these on which an outcome became known, :data:`NEVER` without one."""
+        known = np.concatenate([[NEVER], self._days])
+        return np.asarray(known[np.searchsorted(self._days, days, side="right")])
+
+    def rising(self, known: np.ndarray) -> list[IntArray]:
+        """Return, for each level, the order in which the ratios of ``where(known)`` rise."""
+        place = np.cumsum(known, dtype=np.int32) - 1
+        return [place[order[known[order]]] for order in self._order]
+
     @cached_property
-    def rising(self) -> IntArray:
-        """Order in which each level's ratios rise, shape (n, n_side_levels)."""
-        return np.argsort(self.ratio, axis=0, kind="stable")
+    def _days(self) -> IntArray:
+        return np.unique(self.known_day)
+
+    @cached_property
+    def _order(self) -> IntArray:
+        return np.ascontiguousarray(np.argsort(self.ratio, axis=0, kind="stable").T.astype(np.int32))
 
 
 def scores_of(raw: LocationScale, keys: ForecastKeys, actual: FloatArray, horizon_days: int) -> ScorePool:
@@ -214,14 +230,14 @@ class Calibrator:
     def forecasts(
         self, raw: LocationScale, keys: ForecastKeys, horizon_days: int, levels: tuple[float, ...]
     ) -> Forecasts:
-        """Calibrate forecasts made at one origin.
+        """Calibrate forecasts, each with what was known at its origin.
 
         Parameters
         ----------
         raw : LocationScale
             n forecasts.
         keys : ForecastKeys
-            Their strategies, one common origin, and categories.
+            Their strategies, origins and categories.
         horizon_days : int
             Their horizon.
         levels : tuple of float
@@ -233,8 +249,7 @@ class Calibrator:
             Quantiles never cross; those of categories that cannot pay less than nothing are not
             below zero.
         """
-        today = int(keys.origin.max().astype("datetime64[D]").astype(np.int64)) if len(keys) else 0
-        factor = self._stretch(keys.category, raw.states(), horizon_days, today)
+        factor = self._stretch(keys, raw.states(), horizon_days)
         quantiles = np.empty((len(keys), len(QUANTILE_LEVELS)))
         quantiles[:, _MEDIAN] = raw.location
         quantiles[:, _SIDE] = raw.location[:, None] + _outward(raw.distances() * factor)
@@ -249,16 +264,16 @@ class Calibrator:
             quantiles=np.maximum(np.maximum.accumulate(wanted, axis=1), floor[:, None]),
         )
 
-    def _stretch(self, category: IntArray, state: IntArray, horizon_days: int, today: int) -> FloatArray:
+    def _stretch(self, keys: ForecastKeys, state: IntArray, horizon_days: int) -> FloatArray:
         """Return what each row's distances are multiplied by, shape (n, n_side_levels)."""
-        found = np.ones((len(category), len(SIDE_LEVELS)))
-        pool = self._known(today)
-        if not len(pool):
-            return found
-        weight = self._weights(pool, horizon_days, today)
-        for code, kind in np.unique(np.stack([category, state]), axis=1).T.tolist():
-            mine = (category == code) & (state == kind)
-            found[mine] = _factors(pool, weight, code, kind) ** np.array(self.strength)
+        found = np.ones((len(keys), len(SIDE_LEVELS)))
+        newest = self.pool.newest_known(keys.origin.astype("datetime64[D]").astype(np.int64))
+        for day in np.unique(newest[newest > NEVER]).tolist():
+            known = self._known(horizon_days, day)
+            at = newest == day
+            for code, kind in np.unique(np.stack([keys.category[at], state[at]]), axis=1).T.tolist():
+                mine = at & (keys.category == code) & (state == kind)
+                found[mine] = known.factors(code, kind) ** np.array(self.strength)
         return found
 
     def factors(self, category: int, horizon_days: int, today: int, state: int = 0) -> FloatArray:
@@ -269,35 +284,44 @@ class Calibrator:
         category, horizon_days, today, state : int
             Of the forecasts; ratios known after ``today`` are not looked at. Without any, ones.
         """
-        pool = self._known(today)
-        if not len(pool):
+        newest = int(self.pool.newest_known(np.array([today]))[0])
+        if newest == NEVER:
             return np.ones(len(SIDE_LEVELS))
-        return _factors(pool, self._weights(pool, horizon_days, today), category, state)
+        return self._known(horizon_days, newest).factors(category, state)
 
-    def _known(self, today: int) -> ScorePool:
-        """Return the ratios known on a day. Others are gone: even weighing nothing they would move a rounding."""
-        known = self.pool.known_day <= today
-        return self.pool if known.all() else self.pool.where(known)
-
-    def _weights(self, pool: ScorePool, horizon_days: int, today: int) -> FloatArray:
-        """Return how much each known ratio counts by age and horizon."""
-        age = (today - pool.known_day) / self.halflife_days
+    def _known(self, horizon_days: int, newest: int) -> _KnownRatios:
+        """Return the ratios known on the day of the newest, and how much each counts by age and horizon."""
+        known = self.pool.known_day <= newest
+        pool = self.pool.where(known)  # others are gone: even weighing nothing they would move a rounding
+        age = (newest - pool.known_day) / self.halflife_days
         distance = np.log(pool.horizon_days / horizon_days) / HORIZON_BANDWIDTH
         log_weight = -np.log(2.0) * age - 0.5 * distance**2
         # Relative to the best ratio there is: after a long silence, or far from every kept horizon,
         # the nearest known shape still stands.
-        return np.asarray(np.exp(log_weight - log_weight.max()))
+        return _KnownRatios(pool, self.pool.rising(known), np.exp(log_weight - log_weight.max()))
 
 
-def _factors(pool: ScorePool, weight: FloatArray, category: int, state: int) -> FloatArray:
-    weight = weight * ((pool.category == category) + BORROWED_WEIGHT / weight.sum())
-    weight = weight * ((pool.state == state) + BORROWED_WEIGHT / weight.sum())
-    inside = np.where(_SIGN > 0, SIDE_LEVELS, 1.0 - np.array(SIDE_LEVELS))
-    found = [
-        weighted_quantile(pool.ratio[order, j].astype(float), weight[order], float(inside[j]))
-        for j, order in enumerate(pool.rising.T)
-    ]
-    return np.clip(found, *FACTOR_RANGE)
+@dataclass(frozen=True)
+class _KnownRatios:
+    """The ratios known on a day: in which order each level's rise, and how much each counts."""
+
+    pool: ScorePool
+    rising: list[IntArray]
+    weight: FloatArray
+
+    @cached_property
+    def ratios(self) -> list[FloatArray]:
+        """Each level's ratios, rising."""
+        return [self.pool.ratio[order, j] for j, order in enumerate(self.rising)]
+
+    def factors(self, category: int, state: int) -> FloatArray:
+        weight = self.weight * ((self.pool.category == category) + BORROWED_WEIGHT / self.weight.sum())
+        weight = weight * ((self.pool.state == state) + BORROWED_WEIGHT / weight.sum())
+        inside = np.where(_SIGN > 0, SIDE_LEVELS, 1.0 - np.array(SIDE_LEVELS))
+        found = [
+            weighted_quantile(self.ratios[j], weight[order], float(inside[j])) for j, order in enumerate(self.rising)
+        ]
+        return np.clip(found, *FACTOR_RANGE)
 
 
 def states_by(persistence: FloatArray) -> IntArray:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.special import ndtri
 
+from aegis_yield.models.quantile_functions import normal_quantiles
 from aegis_yield.utils.typing import FloatArray, IntArray
 
 N_KNOTS: Final = 65
@@ -49,7 +49,7 @@ class FeatureRanks:
             # A value that many rows share stands at the middle of its ranks.
             rank = np.bincount(place, level) / np.bincount(place)
             knots.append(values.astype(np.float32))
-            scores.append(ndtri(np.clip(rank, _EXTREME, 1.0 - _EXTREME)) if len(values) > 1 else np.zeros(1))
+            scores.append(normal_quantiles(np.clip(rank, _EXTREME, 1.0 - _EXTREME)) if len(values) > 1 else np.zeros(1))
         first = np.concatenate([[0], np.cumsum([len(part) for part in knots])])
         plain = np.zeros(rows.shape[1], dtype=np.float32)
         unscaled = cls(first, np.concatenate(knots), np.concatenate(scores).astype(np.float32), plain, plain + 1.0)

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from aegis_yield.domain.errors import RequestError
 from aegis_yield.models.attribution import Attribution, attribute
 from aegis_yield.pipelines.memory import InputsMemory
@@ -158,10 +156,8 @@ def _check_few(count: int) -> None:
 def _inputs(forecaster: Forecaster, answer: Answer) -> Iterator[tuple[OriginBatch, list[StrategyForecast]]]:
     """Yield the inputs of every origin with the answer's rows that they belong to, each strategy once."""
     rows = {row.strategy_id: row for row in answer.rows}
-    for everyone in InputsMemory(forecaster.dataset).at([to_day(row.as_of) for row in answer.rows]):
-        ids = everyone.keys.strategy_id.astype(str).tolist()
-        wanted = [n for n, name in enumerate(ids) if name in rows and to_day(rows[name].as_of) == everyone.day]
-        yield everyone.subset(np.array(wanted, dtype=np.int64)), [rows[ids[n]] for n in wanted]
+    for batch in InputsMemory(forecaster.dataset).at({name: to_day(row.as_of) for name, row in rows.items()}):
+        yield batch, [rows[name] for name in batch.keys.strategy_id.astype(str).tolist()]
 
 
 def _explanation(row: StrategyForecast, attribution: Attribution, values: FloatArray, place: int) -> Explanation:

@@ -31,7 +31,7 @@ from aegis_yield.pipelines.memory import InputsMemory
 from aegis_yield.pipelines.models import choose_model
 from aegis_yield.pipelines.names import load_names
 from aegis_yield.pipelines.record import lineage_of
-from aegis_yield.preprocessing.origins import OriginBatch
+from aegis_yield.preprocessing.origins import joined
 from aegis_yield.preprocessing.panel import to_day
 from aegis_yield.registry import version_of
 
@@ -273,15 +273,12 @@ class Forecaster:
 
     def _forecast(self, question: Question, origins: dict[str, int]) -> tuple[Forecasts, np.ndarray]:
         levels = levels_for(question.level)
-        parts, last = [], []
-        for everyone in self._memory.at(list(origins.values())):
-            batch = _chosen(everyone, {strategy for strategy, day in origins.items() if day == everyone.day})
-            if not len(batch.keys):
-                continue
-            raw = self.bundle.model.locate(batch.inputs, question.horizon_days)
-            parts.append(self.bundle.calibrator.forecasts(raw, batch.keys, question.horizon_days, levels))
-            last.append(batch.inputs.last_apy)
-        return Forecasts.joined(parts, question.horizon_days, levels), np.concatenate([*last, np.empty(0)])
+        batches = list(self._memory.at(origins))
+        if not any(len(batch.keys) for batch in batches):
+            return Forecasts.joined([], question.horizon_days, levels), np.empty(0)
+        keys, inputs = joined(batches)
+        raw = self.bundle.model.locate(inputs, question.horizon_days)
+        return self.bundle.calibrator.forecasts(raw, keys, question.horizon_days, levels), inputs.last_apy
 
     def _why_not(self, dataset: Dataset, strategies: Sequence[str]) -> dict[str, str]:
         """Say of each strategy why it cannot be forecast."""
@@ -310,11 +307,6 @@ def _reason(strategy: str, newest: dt.date, recent_rows: int) -> str:
         f"{strategy}: too little history, received {recent_rows} rows in the {ELIGIBILITY_WINDOW_DAYS} days to "
         f"{newest}, needed are {ELIGIBILITY_MIN_ROWS}; wait for more rows or collect its past"
     )
-
-
-def _chosen(batch: OriginBatch, strategies: set[str]) -> OriginBatch:
-    keep = np.flatnonzero(np.isin(batch.keys.strategy_id.astype(str), list(strategies)))
-    return batch.subset(keep)
 
 
 def predict(

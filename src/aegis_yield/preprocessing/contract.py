@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import polars as pl
@@ -59,13 +61,15 @@ def validate(table: str, frame: pl.DataFrame, today: dt.date | None = None) -> p
     TableFaultsError
         With every fault found: column, rule, rows and values.
     """
-    today = today or dt.datetime.now(dt.UTC).date()
+    columns = _columns(table, today or dt.datetime.now(dt.UTC).date())
     typed, faults, lost = _with_contract_types(table, frame)
     if frame.height == 0:
         faults.append(TableFault("(table)", "at least one row is needed, received an empty table"))
-    faults += _rule_faults(table, typed, today, lost)
-    faults += _duplicate_faults(typed, KEYS[table])
-    faults += _order_faults(table, typed)
+    if not _holds(columns, typed):
+        faults += _rule_faults(columns, typed, lost)
+    if not _rises(typed, KEYS[table]):
+        faults += _duplicate_faults(typed, KEYS[table])
+        faults += _order_faults(table, typed)
     if faults:
         raise TableFaultsError(table, faults)
     return typed
@@ -142,50 +146,106 @@ def _readable_as(received: Any, wanted: Any) -> bool:
     return bool(received.is_numeric())
 
 
-def _rule_faults(table: str, frame: pl.DataFrame, today: dt.date, lost: _LostRows) -> list[TableFault]:
-    from pandera.errors import SchemaErrors
+@dataclass(frozen=True)
+class _Rule:
+    """What holds for every value of a column; nothing is asked of nulls."""
+
+    words: str
+    holds: Callable[[pl.Expr], pl.Expr]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """What the contract says of a column, once: for the quick look at a good table and for the report on a bad one."""
+
+    name: str
+    dtype: Any
+    rules: tuple[_Rule, ...] = ()
+    nullable: bool = False
+    required: bool = True
+
+
+_FINITE: Final = _Rule("must be finite (no NaN, no infinity)", lambda value: value.is_finite())
+_NOT_NEGATIVE: Final = _Rule("must not be negative", lambda value: value >= 0)
+_NOT_EMPTY: Final = _Rule("must not be empty text", lambda value: value != "")
+_NO_PERCENT: Final = _Rule("must be above -1000 (apy is a fraction: 0.05 is 5 %)", lambda value: value > -1000.0)
+_A_CATEGORY: Final = _Rule(f"must be one of {', '.join(CATEGORIES)}", lambda value: value.is_in(CATEGORIES))
+_NOT_BEFORE_CHAINS: Final = _Rule(f"must not lie before {MIN_DATE}", lambda value: value >= MIN_DATE)
+
+
+def _columns(table: str, today: dt.date) -> list[_Column]:
+    past = _Rule(f"must not lie in the future (after {today}, UTC)", lambda value: value <= today)
+    strategy_id = _Column("strategy_id", pl.String, (_NOT_EMPTY,))
+    date = _Column("date", pl.Date, (past, _NOT_BEFORE_CHAINS))
+    if table == "market":
+        return [date]
+    if table == "strategies":
+        described = [_Column(name, pl.String, nullable=True) for name in _STRATEGY_TEXT]
+        return [strategy_id, _Column("category", pl.String, (_A_CATEGORY,)), *described]
+    bounds = {name: (_FINITE,) if name in _NEGATIVE_ALLOWED else (_FINITE, _NOT_NEGATIVE) for name in YIELD_NUMBERS}
+    optional = [_Column(name, pl.Float64, rules, nullable=True, required=False) for name, rules in bounds.items()]
+    optional.append(_Column("is_outlier", pl.Boolean, nullable=True, required=False))
+    optional.append(_Column("source", pl.String, nullable=True, required=False))
+    return [strategy_id, date, _Column("apy", pl.Float64, (_FINITE, _NO_PERCENT)), *optional]
+
+
+def _holds(columns: list[_Column], frame: pl.DataFrame) -> bool:
+    """Return whether no rule is broken. Nearly every table is good: then no report has to be made."""
+    if any(column.required and column.name not in frame.columns for column in columns):
+        return False
+    here = [column for column in columns if column.name in frame.columns]
+    if any(frame.schema[column.name] != column.dtype for column in here):
+        return False
+    if any(frame[column.name].null_count() and not column.nullable for column in here):
+        return False
+    held = [rule.holds(pl.col(column.name)).fill_null(True).all() for column in here for rule in column.rules]
+    return all(frame.select(one.alias(str(i)) for i, one in enumerate(held)).row(0))
+
+
+def _rule_faults(columns: list[_Column], frame: pl.DataFrame, lost: _LostRows) -> list[TableFault]:
+    from pandera.errors import SchemaErrors  # here: with it comes whatever dataframe library lies about
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pandera's own notices are not about the user's table
-            _schema(table, today).validate(frame, lazy=True)
+            _schema(columns).validate(frame, lazy=True)
     except SchemaErrors as errors:
         return _translate(frame, errors.failure_cases, lost)
     return []
 
 
-def _schema(table: str, today: dt.date) -> Any:
+def _schema(columns: list[_Column]) -> Any:
     import pandera.polars as pa
 
-    def finite(data: Any) -> pl.LazyFrame:
-        frame: pl.LazyFrame = data.lazyframe
-        return frame.select(pl.col(data.key).is_finite().fill_null(True))
+    def check(rule: _Rule) -> Any:
+        def held(data: Any) -> pl.LazyFrame:
+            frame: pl.LazyFrame = data.lazyframe
+            return frame.select(rule.holds(pl.col(data.key)).fill_null(True))
 
-    number = pa.Check(finite, error="must be finite (no NaN, no infinity)")
-    positive = pa.Check.ge(0, error="must not be negative")
-    text = pa.Column(pl.String, checks=pa.Check.str_length(min_value=1, error="must not be empty text"))
-    date = pa.Column(
-        pl.Date,
-        checks=[
-            pa.Check.le(today, error=f"must not lie in the future (after {today}, UTC)"),
-            pa.Check.ge(MIN_DATE, error=f"must not lie before {MIN_DATE}"),
-        ],
+        return pa.Check(held, error=rule.words)
+
+    return pa.DataFrameSchema(
+        {
+            column.name: pa.Column(
+                column.dtype,
+                checks=[check(rule) for rule in column.rules],
+                nullable=column.nullable,
+                required=column.required,
+            )
+            for column in columns
+        }
     )
-    if table == "strategies":
-        allowed = pa.Check.isin(CATEGORIES, error=f"must be one of {', '.join(CATEGORIES)}")
-        columns = {"strategy_id": text, "category": pa.Column(pl.String, checks=allowed)}
-        columns |= {name: pa.Column(pl.String, nullable=True) for name in _STRATEGY_TEXT}
-    elif table == "market":
-        columns = {"date": date}
-    else:
-        above = pa.Check.gt(-1000.0, error="must be above -1000 (apy is a fraction: 0.05 is 5 %)")
-        columns = {"strategy_id": text, "date": date, "apy": pa.Column(pl.Float64, checks=[number, above])}
-        for name in YIELD_NUMBERS:
-            checks = [number] if name in _NEGATIVE_ALLOWED else [number, positive]
-            columns[name] = pa.Column(pl.Float64, nullable=True, required=False, checks=checks)
-        columns["is_outlier"] = pa.Column(pl.Boolean, nullable=True, required=False)
-        columns["source"] = pa.Column(pl.String, nullable=True, required=False)
-    return pa.DataFrameSchema(columns)
+
+
+def _rises(frame: pl.DataFrame, keys: tuple[str, ...]) -> bool:
+    """Return whether each row's keys come after those of the row before: then none is twice, none out of order."""
+    if any(key not in frame.columns or frame[key].null_count() for key in keys):
+        return False
+    after: pl.Expr = pl.lit(False)
+    for key in reversed(keys):
+        column = pl.col(key)
+        after = (column > column.shift()) | ((column == column.shift()) & after)
+    return bool(frame.select(after.slice(1).all()).item())
 
 
 _RULES: Final = {

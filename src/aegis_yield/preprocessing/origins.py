@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -45,6 +45,10 @@ class ModelInputs:
     def __len__(self) -> int:
         return len(self.last_apy)
 
+    def subset(self, chosen: IntArray) -> ModelInputs:
+        """Return the inputs at these positions only."""
+        return ModelInputs(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
 
 @dataclass(frozen=True)
 class OriginBatch:
@@ -57,18 +61,26 @@ class OriginBatch:
 
     def subset(self, chosen: IntArray) -> OriginBatch:
         """Return the forecasts at these positions only."""
-        keys, inputs = self.keys, self.inputs
+        keys = self.keys
         return OriginBatch(
             day=self.day,
             keys=ForecastKeys(keys.strategy_id[chosen], keys.origin[chosen], keys.category[chosen]),
-            inputs=ModelInputs(
-                inputs.windows[chosen],
-                inputs.last_apy[chosen],
-                inputs.local_scale[chosen],
-                inputs.history[chosen],
-            ),
+            inputs=self.inputs.subset(chosen),
             rows=self.rows[chosen],
         )
+
+
+def joined(batches: Sequence[OriginBatch]) -> tuple[ForecastKeys, ModelInputs]:
+    """Return the keys and inputs of at least one batch as one: networks are faster on many rows at once."""
+
+    def together(name: str, parts: Sequence[ForecastKeys] | Sequence[ModelInputs]) -> np.ndarray:
+        return np.concatenate([getattr(part, name) for part in parts])
+
+    keys, inputs = [batch.keys for batch in batches], [batch.inputs for batch in batches]
+    return (
+        ForecastKeys(*(together(field.name, keys) for field in fields(ForecastKeys))),
+        ModelInputs(*(together(field.name, inputs) for field in fields(ModelInputs))),
+    )
 
 
 def walk_origins(panel: Panel, days: list[int]) -> Iterator[OriginBatch]:

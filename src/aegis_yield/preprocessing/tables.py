@@ -58,9 +58,9 @@ def read_dataset(folder: Path, today: dt.date | None = None) -> Dataset:
     strategies = validate("strategies", _read(folder, "strategies"), today)
     market = _read_market(folder, today)
     _check_references(yields, strategies)
-    dataset = clean(
-        Dataset(yields=yields.sort("strategy_id", "date"), strategies=strategies, market=market, name=str(folder))
-    )
+    if not yields["strategy_id"].is_sorted():  # sorting makes a copy even of what is sorted
+        yields = yields.sort("strategy_id", "date")
+    dataset = clean(Dataset(yields=yields, strategies=strategies, market=market, name=str(folder)))
     warn_of_percent(dataset)
     return dataset
 
