@@ -90,7 +90,7 @@ class Explanation(BaseModel):
     features: list[FeatureShare] = Field(description="Those that moved the forecast most, largest first.")
     other_features: float = Field(description="All others together, fraction per year.")
     calibration: float = Field(
-        description="What calibration and the floor at zero add, rounding included; fraction per year."
+        description="What the shape's median and the floor at zero add, rounding included; fraction per year."
     )
     families: dict[str, float] = Field(description="The features' shares by family, fraction per year.")
     days: dict[dt.date, float] = Field(

@@ -71,6 +71,8 @@ def content_hash(dataset: Dataset) -> str:
 def _column_bytes(series: pl.Series) -> bytes:
     if series.dtype.is_temporal():
         series = series.to_physical()
+    if series.dtype == pl.String:
+        return str(series.fill_null("\x00").str.join("\x1f").item()).encode()
     if not (series.dtype.is_numeric() or series.dtype == pl.Boolean):
         return "\x1f".join("\x00" if value is None else str(value) for value in series.to_list()).encode()
     values = series.cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()

@@ -75,7 +75,7 @@ class Explanation:
     other_features : float
         All others together.
     calibration : float
-        What calibration and the floor at zero add to the networks' own forecast; rounding included.
+        What the median of the taught shape and the floor at zero add to the networks' own forecast; rounding included.
     apy : float
         The forecast.
     families : dict of str to float

@@ -90,7 +90,7 @@ function explained(found) {
     { label: "What its category usually does", value: made.usual_drift },
     ...made.features.map((one) => ({ label: one.meaning.charAt(0).toUpperCase() + one.meaning.slice(1), value: one.apy, small: `${one.name} = ${number(one.value, 3)}` })),
     { label: "All other features together", value: made.other_features },
-    { label: "Calibration and the floor at zero", value: made.calibration },
+    { label: "Shape (its median) and the floor at zero", value: made.calibration },
   ];
   const largest = Math.max(...parts.map((part) => Math.abs(part.value)));
   const line = (label, value, bar, kind, small) => h("tr", { class: kind },
