@@ -26,7 +26,7 @@ from rich.table import Table
 from aegis_yield.cli.progress import TrainingDisplay
 from aegis_yield.domain.dataset import Dataset
 from aegis_yield.models.bundle import Bundle, load_bundle
-from aegis_yield.models.calibration import SHAPED_STRENGTH, WHOLE_STRENGTH, Calibrator, ScorePool
+from aegis_yield.models.calibration import RECORD_PRIOR, SHAPED_STRENGTH, WHOLE_STRENGTH, Calibrator, ScorePool
 from aegis_yield.models.plan import TrainingPlan
 from aegis_yield.pipelines.datasets import open_dataset, reference_folder
 from aegis_yield.pipelines.evaluate import EvaluationOrder, evaluate
@@ -95,16 +95,21 @@ def _steps(bundle: Bundle) -> Mapping[str, Bundle]:
         f"+ {len(model.members)} networks": replace(bundle, model=several, calibrator=as_they_come),
         "+ shape stage as taught": replace(bundle, model=replace(model, shape=shape), calibrator=as_they_come),
         "+ tempered": replace(bundle, calibrator=as_they_come),
-        "+ calibration (served)": replace(bundle, calibrator=Calibrator(pool, strength=SHAPED_STRENGTH)),
+        "+ calibration by category": replace(bundle, calibrator=Calibrator(pool, strength=SHAPED_STRENGTH)),
+        "+ own records (served)": replace(
+            bundle, calibrator=Calibrator(pool, strength=SHAPED_STRENGTH, record_prior=RECORD_PRIOR)
+        ),
     }
 
 
 def _extras(bundle: Bundle) -> Mapping[str, Bundle]:
     several = replace(bundle.model, shape=None)
     whole = Calibrator(bundle.calibrator.pool, strength=WHOLE_STRENGTH)
+    twice = tuple(2 * share for share in SHAPED_STRENGTH)
     return {
-        "calibration in full": replace(bundle, calibrator=whole),
-        "calibration, no shape stage": replace(
+        "by category, twice as much, no records": replace(bundle, calibrator=replace(whole, strength=twice)),
+        "by category in full, no records": replace(bundle, calibrator=whole),
+        "the same, no shape stage": replace(
             bundle, model=several, calibrator=Calibrator(ScorePool.empty(), strength=WHOLE_STRENGTH)
         ),
     }
@@ -120,6 +125,7 @@ def _figures(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:
             "rel_crps": card["rel_crps"],
             "winkler_90": intervals["0.90"]["winkler"],
             **{f"coverage_{level[2:]}": intervals[level]["coverage"] for level in intervals},
+            "coverage_90_each_off": card["coverage_90_of_strategies"]["mean_gap"],
             "qlike_median": card["qlike_median"],
         }
     return found

@@ -9,7 +9,13 @@ from typing import Any, Final
 import numpy as np
 
 from aegis_yield.domain.categories import CATEGORIES
-from aegis_yield.models.scores import MIN_NAIVE_ERROR, by_strategy, scored_strategies
+from aegis_yield.models.scores import (
+    MIN_NAIVE_ERROR,
+    by_strategy,
+    coverage_by_strategy,
+    coverage_gap,
+    scored_strategies,
+)
 from aegis_yield.pipelines.scoring import TERCILES
 from aegis_yield.utils.typing import BoolArray, FloatArray, IntArray
 from benchmarks.race.bootstrap import Pairing
@@ -83,8 +89,9 @@ def score_table(field: Field, methods: list[str], chosen: BoolArray) -> dict[str
     -------
     dict
         For each method: ``mae``, ``crps`` and ``winkler90`` relative to the last value (geometric means over
-        strategies, overall and under ``by_category``), coverage of the three intervals, the pooled mean absolute
-        error and the median width of the 90 % interval.
+        strategies, overall and under ``by_category``), coverage of the three intervals, how far the
+        strategies' own coverages are from 90 % in the mean, the pooled mean absolute error and the median width of the
+        90 % interval.
     """
     for method in methods:
         if not field.covered_by(method)[chosen].all():
@@ -97,6 +104,8 @@ def _scores(field: Field, method: str, chosen: BoolArray, scored: BoolArray) -> 
     rows, losses, naive = field.rows, field.losses[method], field.losses[NAIVE]
     found: Scores = {name: rows.relative(losses[name], naive[name], scored, chosen) for name in LOSSES}
     found |= {f"cover{round(100 * level)}": _mean(losses[f"inside{round(100 * level)}"][chosen]) for level in COVERED}
+    covered = coverage_by_strategy(losses["inside90"][chosen].astype(bool), rows.strategy[chosen], rows.n_strategies)
+    found["strategy_gap90"] = coverage_gap(covered, 0.90)
     found["pooled_mae"] = _mean(losses["mae"][chosen])
     found["median_width90"] = float(np.median(losses["width90"][chosen])) if chosen.any() else float("nan")
     found["n_rows"], found["n_strategies"] = int(chosen.sum()), int(scored.sum())

@@ -87,17 +87,18 @@ def _horizon_tables(horizon: int, found: Mapping[str, Any]) -> list[TextTable]:
 
 def headline(title: str, scores: Mapping[str, Any]) -> TextTable:
     """Return one row per method with all its headline scores."""
-    header = ["forecaster", *(LOSS_NAMES[n] for n in LOSSES), *COVER_NAMES.values(), "width 90", "MAE"]
+    header = ["forecaster", *(LOSS_NAMES[n] for n in LOSSES), *COVER_NAMES.values(), "each off", "width 90", "MAE"]
     table = TextTable(title, header)
     for key, entry in scores.items():
         table.rows.append([
             label_of(key), *(_number(entry[name]) for name in LOSSES), *(percent(entry[n], 1) for n in COVER_NAMES),
-            percent(entry["median_width90"]), percent(entry["pooled_mae"]),
+            percent(entry["strategy_gap90"]), percent(entry["median_width90"]), percent(entry["pooled_mae"]),
         ])  # fmt: skip
     n_strategies = next(iter(scores.values()))["n_strategies"] if scores else 0
     table.note = (
         f"Geometric means over {n_strategies} strategies of the ratio to the last value; below 1 is skill. "
-        "in 80/90/95: share of outcomes inside the interval; width 90: median; MAE: pooled."
+        "in 80/90/95: share of outcomes inside the interval; each off: how far each strategy's own share in 90 is from "
+        "90 %, in the mean; width 90: median; MAE: pooled."
     )
     return table
 

@@ -95,6 +95,7 @@ def toy() -> WindowSet:
         category=np.zeros(day.size, dtype=np.int64),
         eligible=day >= 30,
         max_horizon=np.minimum(n_days - 1 - day, MAX_HORIZON_DAYS),
+        strategy_ids=np.arange(n_strategies).astype(str),
     )
 
 

@@ -2,16 +2,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aegis_yield.domain.forecast import QUANTILE_LEVELS, ForecastKeys, Forecasts
-from aegis_yield.models.bundle import Bundle, bundle_bytes, bundle_digest, load_bundle
+from aegis_yield.models.bundle import Bundle, _digest, bundle_bytes, bundle_digest, load_bundle
 from aegis_yield.models.calibration import HORIZON_GRID, Calibrator
 from aegis_yield.models.evidence import MAX_SCORES_PER_HORIZON
 from aegis_yield.models.fitting import FittedModel, Progress
+from aegis_yield.models.own_records import strategy_codes
 from aegis_yield.models.recipes import AnchoredRecipe, Recipe, TextbookRecipe
 from aegis_yield.models.torch_runtime import torch
 from aegis_yield.preprocessing.features import FEATURE_NAMES
@@ -62,10 +64,39 @@ def test_everything_comes_back(make_bundle: MakeBundle, tmp_path: Path) -> None:
     assert loaded.provenance == bundle.provenance
     assert loaded.data_end == "2025-06-01"
     assert loaded.calibrator.halflife_days == bundle.calibrator.halflife_days
-    for name in ("ratio", "category", "horizon_days", "known_day", "state"):
+    for name in ("ratio", "category", "horizon_days", "known_day", "state", "strategy"):
         before, after = getattr(bundle.calibrator.pool, name), getattr(loaded.calibrator.pool, name)
         assert np.array_equal(before, after)
         assert before.dtype == after.dtype
+
+
+def test_records_come_back(make_bundle: MakeBundle, inputs: ModelInputs, keys: ForecastKeys, tmp_path: Path) -> None:
+    bundle = make_bundle(2)
+    pool = replace(bundle.calibrator.pool, strategy=strategy_codes(np.resize(keys.strategy_id, 200)))
+    bundle = replace(bundle, calibrator=replace(bundle.calibrator, pool=pool, record_prior=4.0))
+    loaded = load_bundle(saved(bundle, tmp_path))
+    assert loaded.calibrator.record_prior == 4.0
+    before, after = (forecasts(b, inputs, keys, 7).quantiles for b in (bundle, loaded))
+    assert np.array_equal(before, after)
+    without = replace(bundle, calibrator=replace(bundle.calibrator, record_prior=None))
+    assert not np.array_equal(forecasts(without, inputs, keys, 7).quantiles, before)
+
+
+def test_a_bundle_of_format_2_forecasts_as_it_did(
+    make_bundle: MakeBundle, inputs: ModelInputs, keys: ForecastKeys, tmp_path: Path
+) -> None:
+    """It does not know whose its ratios are, and asks no record."""
+    bundle = make_bundle(2)
+    content = torch.load(saved(bundle, tmp_path), weights_only=True)
+    content["format_version"] = 2
+    del content["calibration"]["strategy"], content["calibration"]["record_prior"], content["digest"]
+    path = tmp_path / "two.pth"
+    torch.save(content | {"digest": _digest(content)}, path)
+    loaded = load_bundle(path)
+    assert loaded.calibrator.record_prior is None
+    before, after = (forecasts(b, inputs, keys, 7).quantiles for b in (bundle, loaded))
+    assert np.array_equal(before, after)
+    assert not loaded.calibrator.pool.strategy.any()
 
 
 def test_a_bundle_without_scores_is_a_bundle(

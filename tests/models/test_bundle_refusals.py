@@ -182,10 +182,10 @@ def test_a_missing_part(genuine: bytes, path: Path, part: str) -> None:
     refusal(path)
 
 
-@pytest.mark.parametrize("version", [0, 3, "1", True, None])
+@pytest.mark.parametrize("version", [0, 4, "1", True, None])
 def test_another_format_version(genuine: bytes, path: Path, version: Any) -> None:
     resaved(genuine, path, lambda content: content.update(format_version=version))
-    assert f"format version {version!r}, this release reads 1 and 2" in refusal(path)
+    assert f"format version {version!r}, this release reads 1, 2 and 3" in refusal(path)
 
 
 @pytest.mark.parametrize("change", [list.reverse, list.pop, lambda names: names.append("moon_phase")])
@@ -291,6 +291,7 @@ def test_a_sealed_bundle_whose_model_cannot_work(
         {"ratio": np.full((200, 8), np.nan)},
         {"ratio": np.zeros((200, 7))},
         {"state": np.zeros(199)},
+        {"strategy": np.zeros(199)},
     ],
 )
 def test_a_sealed_bundle_whose_scores_cannot_be_used(
@@ -306,6 +307,15 @@ def test_a_sealed_bundle_whose_scores_cannot_be_used(
 def test_a_sealed_bundle_without_a_halflife(make_bundle: Callable[..., Bundle], path: Path, halflife: float) -> None:
     bundle = make_bundle()
     path.write_bytes(bundle_bytes(replace(bundle, calibrator=replace(bundle.calibrator, halflife_days=halflife))))
+    assert "incomplete or malformed" in refusal(path)
+
+
+@pytest.mark.parametrize("prior", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_sealed_bundle_with_a_prior_that_is_none(
+    make_bundle: Callable[..., Bundle], path: Path, prior: float
+) -> None:
+    bundle = make_bundle()
+    path.write_bytes(bundle_bytes(replace(bundle, calibrator=replace(bundle.calibrator, record_prior=prior))))
     assert "incomplete or malformed" in refusal(path)
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,6 +24,7 @@ from aegis_yield.models.calibration import (
     ScorePool,
     scores_of,
 )
+from aegis_yield.models.own_records import strategy_codes
 
 TODAY = 20_000
 STAKING, LENDING, OTHER = (CATEGORY_CODE[name] for name in ("staking", "lending", "other"))
@@ -40,7 +43,7 @@ def pool_of(
 
 def ratios_of(ratio: list[float], category: int = STAKING, horizon: int = 7, known_day: int = TODAY) -> ScorePool:
     """Return a pool with the same ratio at every level."""
-    columns = (np.full(len(ratio), value, dtype=np.int32) for value in (category, horizon, known_day, 0))
+    columns = (np.full(len(ratio), value, dtype=np.int32) for value in (category, horizon, known_day, 0, 0))
     return ScorePool(np.repeat(np.array(ratio, dtype=np.float16)[:, None], len(SIDE_LEVELS), axis=1), *columns)
 
 
@@ -117,6 +120,7 @@ def test_factors_are_weighted_quantiles_of_the_ratios() -> None:
         rng.choice([3, 7, 14], 300),
         TODAY - rng.integers(-20, 200, 300),
         rng.integers(0, 2, 300),
+        np.zeros(300, dtype=np.int64),
     )
     found = Calibrator(pool, halflife_days=40.0).factors(1, 7, TODAY, state=1)
     seen = pool.known_day <= TODAY
@@ -178,7 +182,9 @@ def test_coverage_recovers_some_halflives_after_a_shift() -> None:
 def test_outcomes_not_yet_known_change_nothing(data: st.DataObject, n: int, n_past: int) -> None:
     scores = data.draw(arrays(np.float32, n, elements=st.floats(-1e4, 1e4, width=32)))
     later = pool_of(scores, data.draw(st.sampled_from([STAKING, OTHER])), 7, TODAY + data.draw(st.integers(1, 99)))
-    calibrator = Calibrator(laplace_pool(n_past))
+    later = replace(later, strategy=np.full(n, strategy_codes(np.array(["0"]))[0]))
+    past = replace(laplace_pool(n_past), strategy=np.full(n_past, later.strategy[0]))
+    calibrator = Calibrator(past, record_prior=2.0)
     assert np.array_equal(score_quantiles(calibrator), score_quantiles(calibrator.updated(later)))
 
 
@@ -187,12 +193,13 @@ def mixed_pool(n: int, seed: int = 5) -> ScorePool:
     rng = np.random.default_rng(seed)
     ratio = rng.normal(0, 2, (n, len(SIDES))).astype(np.float16)
     days = TODAY + rng.integers(-60, 20, n)
-    return ScorePool(ratio, rng.integers(0, 3, n), rng.choice([3, 7, 14], n), days, rng.integers(0, 3, n))
+    codes = strategy_codes(rng.integers(0, 30, n))
+    return ScorePool(ratio, rng.integers(0, 3, n), rng.choice([3, 7, 14], n), days, rng.integers(0, 3, n), codes)
 
 
 def test_forecasts_of_many_origins_are_each_what_its_own_origin_says() -> None:
     rng, n = np.random.default_rng(6), 60
-    calibrator = Calibrator(mixed_pool(400), strength=(0.7,) * 8)
+    calibrator = Calibrator(mixed_pool(400), strength=(0.7,) * 8, record_prior=8.0)
     days = TODAY + rng.integers(-70, 40, n)
     keys = ForecastKeys(np.arange(n).astype(str), days.astype("datetime64[D]"), rng.integers(0, 4, n))
     state = rng.integers(0, 3, n)
@@ -321,11 +328,12 @@ def test_quantiles_never_cross(data: st.DataObject, n: int, n_scores: int, horiz
         rng.integers(1, 31, n_scores),
         TODAY - rng.integers(-5, 400, n_scores),
         rng.integers(0, 3, n_scores),
+        strategy_codes(rng.integers(0, 9, n_scores)),
     )
     shape = rng.normal(0, 2, (n, 8)) if data.draw(st.booleans()) else None
     raw = LocationScale(rng.normal(0, 0.1, n), rng.uniform(1e-6, 1.0, n), np.ones(n), shape)
     keys = ForecastKeys(np.arange(n), keys_of(n).origin, rng.integers(0, len(CATEGORIES), n))
-    made = Calibrator(pool).forecasts(raw, keys, horizon, QUANTILE_LEVELS)
+    made = Calibrator(pool, record_prior=3.0).forecasts(raw, keys, horizon, QUANTILE_LEVELS)
     assert isinstance(made, Forecasts)
     assert (np.diff(made.quantiles, axis=1) >= 0).all()
 

@@ -13,6 +13,7 @@ from aegis_yield.models import evidence as evidence_module
 from aegis_yield.models.calibration import HORIZON_GRID, SIDE_LEVELS, ScorePool
 from aegis_yield.models.evidence import STEP_DAYS, Evidence, gather_evidence
 from aegis_yield.models.lstm import LstmModel
+from aegis_yield.models.own_records import strategy_codes
 from aegis_yield.models.quantile_functions import laplace_quantiles
 from aegis_yield.models.recipes import TextbookRecipe
 from aegis_yield.models.validation import rows_as_inputs
@@ -115,6 +116,15 @@ def test_scores_come_from_the_block_alone(evidence: Evidence, block: Block) -> N
     assert origin.min() >= block[0]
     assert pool.known_day.max() == block[1]
     assert ((block[1] - origin) % STEP_DAYS == 0).all()
+
+
+def test_scores_know_whose_they_are(evidence: Evidence, windows: WindowSet) -> None:
+    pool, codes = evidence.scores, strategy_codes(windows.strategy_ids)
+    category_of = dict(zip(windows.strategy.tolist(), windows.category.tolist(), strict=True))
+    place = {int(code): number for number, code in enumerate(codes)}
+    assert set(pool.strategy.tolist()) <= place.keys()
+    assert len(set(pool.strategy.tolist())) > 1
+    assert [category_of[place[code]] for code in pool.strategy.tolist()] == pool.category.tolist()
 
 
 def test_scores_are_errors_over_the_spread(evidence: Evidence, expected: list[Outcome]) -> None:

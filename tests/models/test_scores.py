@@ -10,10 +10,13 @@ from scipy.integrate import quad
 from scipy.stats import laplace, norm
 
 from aegis_yield.models.scores import (
+    MIN_COVERED,
     MIN_NAIVE_ERROR,
     MIN_ORIGINS,
     MIN_VOLATILITY,
     by_strategy,
+    coverage_by_strategy,
+    coverage_gap,
     geometric_mean,
     laplace_crps,
     pinball,
@@ -142,3 +145,13 @@ def test_the_geometric_mean_leaves_unknown_ratios_out() -> None:
     assert geometric_mean(one(0.5, np.nan, 2.0, 8.0)) == pytest.approx(2.0)
     assert math.isnan(geometric_mean(one(np.nan)))
     assert math.isnan(geometric_mean(one()))
+
+
+def test_coverage_is_told_of_strategies_with_enough_outcomes() -> None:
+    strategy = np.repeat([0, 1, 2], [MIN_COVERED, MIN_COVERED - 1, 2 * MIN_COVERED])
+    inside = np.ones(len(strategy), dtype=bool)
+    inside[-MIN_COVERED // 2 :] = False
+    covered = coverage_by_strategy(inside, strategy, 4)
+    np.testing.assert_array_equal(covered, [1.0, np.nan, 0.75, np.nan])
+    assert coverage_gap(covered, 0.9) == pytest.approx((0.1 + 0.15) / 2)
+    assert np.isnan(coverage_gap(covered[[1, 3]], 0.9))

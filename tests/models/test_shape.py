@@ -14,7 +14,7 @@ from scipy.stats import laplace, norm
 from aegis_yield.domain.errors import BundleError
 from aegis_yield.domain.forecast import QUANTILE_LEVELS
 from aegis_yield.models.bundle import Bundle, bundle_bytes, load_bundle
-from aegis_yield.models.calibration import SHAPED_STRENGTH, SIDE_LEVELS, WHOLE_STRENGTH, states_by
+from aegis_yield.models.calibration import RECORD_PRIOR, SHAPED_STRENGTH, SIDE_LEVELS, WHOLE_STRENGTH, states_by
 from aegis_yield.models.fitting import FittedModel, FittingSession
 from aegis_yield.models.lstm import LstmModel, build_network
 from aegis_yield.models.plan import TrainingPlan
@@ -202,13 +202,17 @@ def test_fitting_teaches_a_shape_and_calibrates_it_in_part(shaped: FittedModel, 
     assert shaped.model.shape is not None
     assert len(shaped.model.shape.members) == 2
     assert shaped.calibrator.strength == SHAPED_STRENGTH
-    assert replace(shaped, model=replace(shaped.model, shape=None)).calibrator.strength == WHOLE_STRENGTH
+    assert shaped.calibrator.record_prior == RECORD_PRIOR
+    bare = replace(shaped, model=replace(shaped.model, shape=None)).calibrator
+    assert (bare.strength, bare.record_prior) == (WHOLE_STRENGTH, None)
     raw = shaped.model.locate(rows_as_inputs(windows, np.flatnonzero(windows.eligible)[::50]), 7)
     assert np.isfinite(raw.distances()).all()
     assert raw.shape.std(axis=0).min() > 0  # it depends on the state
     assert ((raw.shape > 0) == (SIDES > 0.5)).all()
-    bare = replace(shaped.model, shape=None).locate(rows_as_inputs(windows, np.flatnonzero(windows.eligible)[::50]), 7)
-    assert not np.array_equal(raw.location, bare.location)  # the median is the shape's
+    unshaped = replace(shaped.model, shape=None).locate(
+        rows_as_inputs(windows, np.flatnonzero(windows.eligible)[::50]), 7
+    )
+    assert not np.array_equal(raw.location, unshaped.location)  # the median is the shape's
     assert {"scout fold 1", "scout fold 2", "final fold 1", "final fold 2"} <= shaped.curves.keys()
 
 
@@ -217,6 +221,8 @@ def test_a_shape_survives_saving_bit_by_bit(shaped: FittedModel, inputs: ModelIn
     path.write_bytes(bundle_bytes(Bundle(shaped.model, shaped.calibrator, {})))
     loaded = load_bundle(path)
     assert loaded.calibrator.strength == SHAPED_STRENGTH
+    assert loaded.calibrator.record_prior == RECORD_PRIOR
+    assert np.array_equal(loaded.calibrator.pool.strategy, shaped.calibrator.pool.strategy)
     assert np.array_equal(loaded.model.locate(inputs, 7).shape, shaped.model.locate(inputs, 7).shape)
     assert bundle_bytes(loaded) == path.read_bytes()
 

@@ -93,8 +93,14 @@ def test_training_and_serving_see_the_same_inputs(gappy: Panel, offset: int) -> 
         assert np.array_equal(getattr(found, name), getattr(batch.inputs, name), equal_nan=True), name
 
 
-def test_keys_carry_day_and_category(windows: WindowSet) -> None:
+def test_keys_carry_strategy_day_and_category(gappy: Panel) -> None:
+    windows = build_windows(gappy)
     rows = np.flatnonzero(windows.eligible)[::50]
     keys = rows_as_keys(windows, rows)
+    apy = gappy.series["apy"][
+        np.searchsorted(gappy.strategy_ids, keys.strategy_id), windows.day[rows] - gappy.first_day
+    ]
+    assert len(set(keys.strategy_id)) > 1
+    assert np.array_equal(apy, windows.apy[rows])
     assert np.array_equal(keys.origin.astype(int), windows.day[rows])
     assert np.array_equal(keys.category, windows.category[rows])

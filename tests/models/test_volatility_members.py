@@ -73,6 +73,7 @@ def garch() -> Simulated:
         category=np.zeros(day.size, dtype=np.int64),
         eligible=day >= 30,
         max_horizon=np.minimum(N_DAYS - 1 - day, MAX_HORIZON_DAYS),
+        strategy_ids=np.arange(N_STRATEGIES).astype(str),
     )
     return Simulated(data, variance[:, 1:].ravel())
 

@@ -127,6 +127,15 @@ def test_coverage_is_broken_down_by_category_and_month(evaluation: Evaluation, r
     assert card["coverage_90_by_month"] == approximately(months)
 
 
+def test_coverage_is_told_of_each_strategy(evaluation: Evaluation, rows: dict[str, Rows]) -> None:
+    card = evaluation.scores["scores"]["LSTM"]["coverage_90_of_strategies"]
+    own = coverage_by(rows["LSTM"], lambda row: row["strategy_id"])
+    covered = [mean(hits) for hits in own.values() if len(hits) >= 20]
+    assert card["n_strategies"] == len(covered) > 0
+    assert card["mean_gap"] == pytest.approx(mean(abs(share - 0.9) for share in covered))
+    assert card["least_tenth"] == pytest.approx(float(np.quantile(covered, 0.1)))
+
+
 def coverage_by(rows: Rows, label: Any) -> dict[str, list[bool]]:
     groups: dict[str, list[bool]] = defaultdict(list)
     for row in rows:

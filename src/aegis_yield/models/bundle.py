@@ -32,10 +32,10 @@ from aegis_yield.models.volatility_recipe import VolatilityRecipe
 from aegis_yield.preprocessing.features import FEATURE_NAMES
 
 FORMAT: Final = "aegis-yield-bundle"
-FORMAT_VERSION: Final = 2
-READABLE_VERSIONS: Final = (1, 2)
+FORMAT_VERSION: Final = 3
+READABLE_VERSIONS: Final = (1, 2, 3)
 """Version 2 added ``experts``, groups of members of other recipes, and the ``shape``; a bundle of version 1 has
-neither, and keeps errors in spreads where version 2 keeps ratios."""
+neither, and keeps errors in spreads where version 2 keeps ratios. Version 3 knows whose each ratio is."""
 
 EXPERT_RECIPES: Final = {"volatility": VolatilityRecipe}
 """Recipes of expert groups by the name they have in bundles."""
@@ -136,8 +136,10 @@ def _content(bundle: Bundle) -> dict[str, Any]:
             "state": torch.from_numpy(pool.state.astype(np.uint8)),
             "horizon_days": torch.from_numpy(pool.horizon_days.astype(np.uint8)),
             "known_day": torch.from_numpy(pool.known_day.astype(np.int32)),
+            "strategy": torch.from_numpy(pool.strategy.astype(np.int64)),
             "halflife_days": float(bundle.calibrator.halflife_days),
             "strength": [float(share) for share in bundle.calibrator.strength],
+            "record_prior": [float(prior) for prior in (bundle.calibrator.record_prior,) if prior is not None],
         },
         "provenance": json.dumps(bundle.provenance, sort_keys=True),
     }
@@ -179,8 +181,10 @@ def _rebuild_calibrator(held: dict[str, Any]) -> Calibrator:
         pool = ScorePool.of_scores(held["score"].numpy(), category, horizon_days, known_day)
         return Calibrator(pool, halflife_days)
     state = held["state"].numpy().astype(np.int32)
-    pool = ScorePool(held["ratio"].numpy(), category, horizon_days, known_day, state)
-    return Calibrator(pool, halflife_days, tuple(map(float, held["strength"])))
+    strategy = held["strategy"].numpy() if "strategy" in held else np.zeros(len(state), dtype=np.int64)
+    pool = ScorePool(held["ratio"].numpy(), category, horizon_days, known_day, state, strategy)
+    priors = [float(prior) for prior in held.get("record_prior", [])]
+    return Calibrator(pool, halflife_days, tuple(map(float, held["strength"])), *priors)
 
 
 def _shape_content(shape: Shape | None) -> dict[str, Any]:
@@ -229,7 +233,7 @@ def _check_form(bundle: Bundle) -> None:
     shape_networks = model.shape.members if model.shape else ()
     networks = [*(weights for group in model.groups for weights in group.members), *shape_networks]
     scaler, coefficients = model.scaler, model.volatility_map.coefficients
-    columns = (pool.category, pool.horizon_days, pool.known_day, pool.state)
+    columns = (pool.category, pool.horizon_days, pool.known_day, pool.state, pool.strategy)
     checks = {
         "architecture": model.architecture == Architecture(n_inputs=n_channels + 1),
         "scaler": scaler.mean.shape == scaler.std.shape == (n_channels,) and bool((scaler.std > 0).all()),
@@ -246,6 +250,7 @@ def _check_form(bundle: Bundle) -> None:
         and bool(((pool.category < len(CATEGORIES)) & (pool.horizon_days > 0)).all())
         and pool.ratio.shape == (len(pool), len(SIDE_LEVELS))
         and bundle.calibrator.halflife_days > 0
+        and (bundle.calibrator.record_prior is None or 0.0 < bundle.calibrator.record_prior < np.inf)
         and len(bundle.calibrator.strength) == len(SIDE_LEVELS)
         and all(0.0 <= share <= 1.0 for share in bundle.calibrator.strength),
         "provenance": isinstance(bundle.provenance, dict),
@@ -291,7 +296,8 @@ def _check_header(path: Path, content: object) -> None:
         raise BundleError(f"{path}: weights without a bundle around them (no format {FORMAT!r}); {_RETRAIN}")
     version = content.get("format_version")
     if type(version) is not int or version not in READABLE_VERSIONS:
-        readable = " and ".join(map(str, READABLE_VERSIONS))
+        *older, newest = READABLE_VERSIONS
+        readable = f"{', '.join(map(str, older))} and {newest}"
         raise BundleError(f"{path}: format version {version!r}, this release reads {readable}; {_RETRAIN}")
     if content.get("feature_names") != list(FEATURE_NAMES):
         raise BundleError(f"{path}: made for other input features than this release computes; {_RETRAIN}")

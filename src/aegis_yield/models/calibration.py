@@ -12,6 +12,9 @@ prediction beyond exchangeability") so that it follows a changing market. The me
 below 1 trusts the model's own shape in part: near the median it knows more of each state than a whole category's
 factor says, and stretching every interval for a point of coverage costs more sharpness than it mends.
 
+Most of what a category misses, a few of its strategies miss again and again. So a strategy's **own record** (see
+:mod:`aegis_yield.models.own_records`) stretches all its distances alike, before anything is asked of its neighbours.
+
 A ratio enters the pool only when its outcome is known, ``horizon`` days after its origin. States of a category with few
 of them borrow from the category, categories from all others; strategies never seen inherit their category's.
 """
@@ -27,8 +30,9 @@ import numpy as np
 from aegis_yield.domain.categories import CATEGORIES, NEVER_NEGATIVE
 from aegis_yield.domain.forecast import QUANTILE_LEVELS, ForecastKeys, Forecasts
 from aegis_yield.domain.targets import GROWTH_FLOOR
+from aegis_yield.models.own_records import OwnRecords, error_in_spreads, strategy_codes
 from aegis_yield.models.quantile_functions import laplace_quantiles, quantiles_between, weighted_quantile
-from aegis_yield.utils.typing import FloatArray, IntArray
+from aegis_yield.utils.typing import BoolArray, FloatArray, IntArray
 
 HORIZON_GRID: Final[tuple[int, ...]] = (1, 3, 7, 14, 30)
 """Horizons at which fitting leaves ratios."""
@@ -52,8 +56,9 @@ FACTOR_RANGE: Final = (0.2, 5.0)
 """A distance is stretched by no more."""
 
 WHOLE_STRENGTH: Final = (1.0,) * len(SIDE_LEVELS)
-SHAPED_STRENGTH: Final = (0.45, 0.45, 0.4, 0.2, 0.2, 0.4, 0.45, 0.45)
-"""For models with a shape of their own; chosen on origins 2023-07 … 2024-09."""
+SHAPED_STRENGTH: Final = (0.225, 0.225, 0.2, 0.1, 0.1, 0.2, 0.225, 0.225)
+RECORD_PRIOR: Final = 8.0
+"""For models with a shape of their own; chosen on origins 2023-04 … 2024-09."""
 
 LEAST_SHAPE: Final = 1e-3
 """No quantile is nearer to the median than this share of the spread: many rates stand still to the last digit, and an
@@ -124,6 +129,8 @@ class ScorePool:
         Category code, horizon, and day number on which the outcome was known (origin + horizon).
     state : ndarray of int, shape (n,)
         How persistent the strategy's rate was.
+    strategy : ndarray of int64, shape (n,)
+        Whose forecast it was, see :func:`aegis_yield.models.own_records.strategy_codes`; 0 where nobody knows.
     """
 
     ratio: FloatArray
@@ -131,18 +138,20 @@ class ScorePool:
     horizon_days: IntArray
     known_day: IntArray
     state: IntArray
+    strategy: IntArray
 
     @classmethod
     def empty(cls) -> ScorePool:
         """Return a pool without ratios."""
         none = np.empty(0, dtype=np.int32)
-        return cls(np.empty((0, len(SIDE_LEVELS)), dtype=np.float16), none, none, none, none)
+        return cls(np.empty((0, len(SIDE_LEVELS)), dtype=np.float16), none, none, none, none, none.astype(np.int64))
 
     @classmethod
     def of_scores(cls, score: FloatArray, category: IntArray, horizon_days: IntArray, known_day: IntArray) -> ScorePool:
         """Return the ratios of forecasts in Laplace's shape that were off by so many spreads, each of shape (n,)."""
         ratio = np.asarray(score, dtype=float)[:, None] / laplace_quantiles(np.array(SIDE_LEVELS))
-        return cls(_kept(ratio), category, horizon_days, known_day, np.zeros(len(ratio), dtype=np.int32))
+        none = np.zeros(len(ratio), dtype=np.int64)
+        return cls(_kept(ratio), category, horizon_days, known_day, none.astype(np.int32), none)
 
     def __len__(self) -> int:
         return len(self.ratio)
@@ -165,6 +174,13 @@ class ScorePool:
         """Return, for each level, the order in which the ratios of ``where(known)`` rise."""
         place = np.cumsum(known, dtype=np.int32) - 1
         return [place[order[known[order]]] for order in self._order]
+
+    @cached_property
+    def records(self) -> OwnRecords:
+        """What each strategy's forecasts were off by, in spreads."""
+        return OwnRecords.of(
+            error_in_spreads(self.ratio, SIDE_LEVELS), self.strategy, self.known_day, self.horizon_days
+        )
 
     @cached_property
     def _days(self) -> IntArray:
@@ -198,6 +214,7 @@ def scores_of(raw: LocationScale, keys: ForecastKeys, actual: FloatArray, horizo
         horizon_days=np.full(int(known.sum()), horizon_days, dtype=np.int32),
         known_day=day.astype(np.int32),
         state=raw.states()[known].astype(np.int32),
+        strategy=strategy_codes(keys.strategy_id[known]),
     )
 
 
@@ -217,11 +234,14 @@ class Calibrator:
         Age at which a ratio counts half.
     strength : tuple of float
         How much of the factor of each of :data:`SIDE_LEVELS` is applied: 1 the whole, 0 nothing.
+    record_prior : float or None
+        Against how many forecasts without surprise a strategy's own record is weighed; None: it is not asked.
     """
 
     pool: ScorePool
     halflife_days: float = HALFLIFE_DAYS
     strength: tuple[float, ...] = WHOLE_STRENGTH
+    record_prior: float | None = None
 
     def updated(self, new: ScorePool) -> Calibrator:
         """Return a calibrator that also knows these ratios."""
@@ -249,7 +269,7 @@ class Calibrator:
             Quantiles never cross; those of categories that cannot pay less than nothing are not
             below zero.
         """
-        factor = self._stretch(keys, raw.states(), horizon_days)
+        factor = self._stretch(keys, raw.states(), horizon_days) * self._records(keys, horizon_days)[:, None]
         quantiles = np.empty((len(keys), len(QUANTILE_LEVELS)))
         quantiles[:, _MEDIAN] = raw.location
         quantiles[:, _SIDE] = raw.location[:, None] + _outward(raw.distances() * factor)
@@ -267,7 +287,7 @@ class Calibrator:
     def _stretch(self, keys: ForecastKeys, state: IntArray, horizon_days: int) -> FloatArray:
         """Return what each row's distances are multiplied by, shape (n, n_side_levels)."""
         found = np.ones((len(keys), len(SIDE_LEVELS)))
-        newest = self.pool.newest_known(keys.origin.astype("datetime64[D]").astype(np.int64))
+        newest = self._newest_known(keys)
         for day in np.unique(newest[newest > NEVER]).tolist():
             known = self._known(horizon_days, day)
             at = newest == day
@@ -275,6 +295,22 @@ class Calibrator:
                 mine = at & (keys.category == code) & (state == kind)
                 found[mine] = known.factors(code, kind) ** np.array(self.strength)
         return found
+
+    def _records(self, keys: ForecastKeys, horizon_days: int) -> FloatArray:
+        """Return what each row's own record stretches its distances by, shape (n,)."""
+        found = np.ones(len(keys))
+        if self.record_prior is None:
+            return found
+        code, newest = strategy_codes(keys.strategy_id), self._newest_known(keys)
+        for day in np.unique(newest[newest > NEVER]).tolist():
+            at = newest == day
+            known = self.pool.known_day <= day
+            weight = self._weights(horizon_days, day, known)
+            found[at] = self.pool.records.factors(code[at], known, weight, self.record_prior)
+        return found
+
+    def _newest_known(self, keys: ForecastKeys) -> IntArray:
+        return self.pool.newest_known(keys.origin.astype("datetime64[D]").astype(np.int64))
 
     def factors(self, category: int, horizon_days: int, today: int, state: int = 0) -> FloatArray:
         """Return by how much each distance would have to be stretched for its level to hold, shape (n_side_levels,).
@@ -293,12 +329,16 @@ class Calibrator:
         """Return the ratios known on the day of the newest, and how much each counts by age and horizon."""
         known = self.pool.known_day <= newest
         pool = self.pool.where(known)  # others are gone: even weighing nothing they would move a rounding
-        age = (newest - pool.known_day) / self.halflife_days
-        distance = np.log(pool.horizon_days / horizon_days) / HORIZON_BANDWIDTH
+        return _KnownRatios(pool, self.pool.rising(known), self._weights(horizon_days, newest, known))
+
+    def _weights(self, horizon_days: int, newest: int, known: BoolArray) -> FloatArray:
+        """Return how much each known ratio counts, the most of any 1."""
+        age = (newest - self.pool.known_day[known]) / self.halflife_days
+        distance = np.log(self.pool.horizon_days[known] / horizon_days) / HORIZON_BANDWIDTH
         log_weight = -np.log(2.0) * age - 0.5 * distance**2
         # Relative to the best ratio there is: after a long silence, or far from every kept horizon,
         # the nearest known shape still stands.
-        return _KnownRatios(pool, self.pool.rising(known), np.exp(log_weight - log_weight.max()))
+        return np.asarray(np.exp(log_weight - log_weight.max()))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ import numpy as np
 from aegis_yield.domain.errors import TrainingError
 from aegis_yield.domain.limits import DEFAULT_HORIZON_DAYS
 from aegis_yield.models.batches import BatchSource, fit_scaler, targets_of
-from aegis_yield.models.calibration import SHAPED_STRENGTH, WHOLE_STRENGTH, Calibrator, ScorePool
+from aegis_yield.models.calibration import RECORD_PRIOR, SHAPED_STRENGTH, Calibrator, ScorePool
 from aegis_yield.models.evidence import Evidence, gather_evidence
 from aegis_yield.models.loss_weights import LossWeights
 from aegis_yield.models.lstm import LstmModel, MemberGroup, Weights, build_network
@@ -93,7 +93,9 @@ class FittedModel:
     @property
     def calibrator(self) -> Calibrator:
         """What turns the model's forecasts into quantiles that hold."""
-        return Calibrator(self.scores, strength=SHAPED_STRENGTH if self.model.shape else WHOLE_STRENGTH)
+        if not self.model.shape:
+            return Calibrator(self.scores)
+        return Calibrator(self.scores, strength=SHAPED_STRENGTH, record_prior=RECORD_PRIOR)
 
 
 @dataclass

@@ -12,6 +12,9 @@ MIN_ORIGINS: Final = 10
 MIN_NAIVE_ERROR: Final = 1e-6
 """A strategy is scored with this many origins and a naive error above this."""
 
+MIN_COVERED: Final = 20
+"""With fewer outcomes nobody can tell how often a strategy's intervals hold."""
+
 MIN_VOLATILITY: Final = 1e-4
 """Volatilities are compared no finer than one basis point: QLIKE diverges where a rate stood still."""
 
@@ -64,6 +67,21 @@ def by_strategy(values: FloatArray, strategy: IntArray, n_strategies: int) -> Fl
     count = np.bincount(strategy, minlength=n_strategies)
     total = np.bincount(strategy, weights=values, minlength=n_strategies)
     return np.asarray(np.divide(total, count, out=np.full(n_strategies, np.nan), where=count > 0))
+
+
+def coverage_by_strategy(inside: BoolArray, strategy: IntArray, n_strategies: int) -> FloatArray:
+    """Return the share of each strategy's outcomes inside its intervals, shape (n_strategies,).
+
+    NaN with fewer than :data:`MIN_COVERED` outcomes.
+    """
+    enough = np.bincount(strategy, minlength=n_strategies) >= MIN_COVERED
+    return np.where(enough, by_strategy(inside.astype(float), strategy, n_strategies), np.nan)
+
+
+def coverage_gap(covered: FloatArray, level: float) -> float:
+    """Return how far the strategies' coverages are from the level, in the mean; NaN if none is known."""
+    known = covered[~np.isnan(covered)]
+    return float(np.abs(known - level).mean()) if len(known) else float("nan")
 
 
 def scored_strategies(naive_error: FloatArray, strategy: IntArray, n_strategies: int) -> BoolArray:

@@ -67,9 +67,9 @@ def rows_as_inputs(data: WindowSet, rows: IntArray) -> ModelInputs:
 
 
 def rows_as_keys(data: WindowSet, rows: IntArray) -> ForecastKeys:
-    """Return keys for rows of a window set; strategies by code, which calibration never reads."""
+    """Return keys for rows of a window set."""
     return ForecastKeys(
-        strategy_id=data.strategy[rows].astype(str),
+        strategy_id=data.strategy_ids[data.strategy[rows]],
         origin=data.day[rows].astype("datetime64[D]"),
         category=data.category[rows],
     )

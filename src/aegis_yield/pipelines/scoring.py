@@ -9,6 +9,8 @@ import numpy as np
 
 from aegis_yield.domain.categories import CATEGORIES
 from aegis_yield.models.scores import (
+    coverage_by_strategy,
+    coverage_gap,
     geometric_mean,
     qlike,
     quantile_crps,
@@ -79,7 +81,8 @@ def scorecard(walk: Walk, frame: Frame) -> dict[str, Any]:
     dict
         Plain numbers: ``rel_mae`` and ``rel_crps`` (overall and by category, geometric means over
         strategies of the ratio to the last value), ``mae``, coverage, width and interval score for 80, 90 and
-        95 %, coverage of the 90 % interval by category, month and volatility tercile, and ``qlike``.
+        95 %, coverage of the 90 % interval by category, month and volatility tercile and of the strategies with 20
+        outcomes or more (``mean_gap`` to 90 %, and what the tenth with the least reaches at most), and ``qlike``.
     """
     losses = _Losses.of(walk, frame.known)
     naive = _Losses.of(frame.naive, frame.known)
@@ -98,6 +101,7 @@ def scorecard(walk: Walk, frame: Frame) -> dict[str, Any]:
             hit, walk.forecasts.keys.origin[frame.known].astype("datetime64[M]").astype(str)
         ),
         "coverage_90_by_volatility": _group_means(hit, _tercile_labels(walk.forecasts.volatility[frame.known])),
+        "coverage_90_of_strategies": _of_strategies(hit, frame),
         "qlike": _mean(losses.qlike),
         "qlike_median": float(np.median(losses.qlike)) if len(losses.qlike) else float("nan"),
     }
@@ -162,6 +166,16 @@ def _group_means(values: BoolArray, labels: np.ndarray) -> dict[str, dict[str, f
         chosen = values[labels == label]
         table[str(label)] = {"coverage": _mean(chosen), "n_forecasts": len(chosen)}
     return table
+
+
+def _of_strategies(hit: BoolArray, frame: Frame) -> dict[str, float]:
+    covered = coverage_by_strategy(hit, frame.strategy, len(frame.scored))
+    known = covered[~np.isnan(covered)]
+    return {
+        "mean_gap": coverage_gap(covered, 0.90),
+        "least_tenth": float(np.quantile(known, 0.1)) if len(known) else float("nan"),
+        "n_strategies": len(known),
+    }
 
 
 def _category_labels(walk: Walk, frame: Frame) -> np.ndarray:

@@ -34,6 +34,8 @@ class WindowSet:
         Where a strategy may be forecast.
     max_horizon : ndarray of int, shape (n_rows,)
         Consecutive known days after the row, at most 30: the longest horizon with a known outcome.
+    strategy_ids : ndarray of str, shape (n_strategies,)
+        The strategy of each code.
     """
 
     features: FloatArray
@@ -44,6 +46,7 @@ class WindowSet:
     category: IntArray
     eligible: BoolArray
     max_horizon: IntArray
+    strategy_ids: np.ndarray
 
     def windows(self) -> FloatArray:
         """Return the input windows as a view, shape (n_rows - 6, n_features, WINDOW_DAYS).
@@ -102,6 +105,7 @@ def build_windows(panel: Panel) -> WindowSet:
         category=panel.categories[strategy],
         eligible=panel.eligible()[alive],
         max_horizon=run[alive],
+        strategy_ids=panel.strategy_ids,
     )
 
 
