@@ -38,6 +38,10 @@ START: Final = dt.date(2024, 1, 31)
 END: Final = dt.date(2024, 9, 20)
 NO_STRENGTH: Final = (0.0,) * len(WHOLE_STRENGTH)
 FOLDER: Final = Path("reports/ablation")
+HEADINGS: Final = {
+    "rel_mae": "relMAE", "rel_crps": "relCRPS", "winkler_90": "Winkler", "coverage_80": "in 80", "coverage_90": "in 90",
+    "coverage_95": "in 95", "coverage_90_each_off": "each off", "qlike_median": "QLIKE",
+}  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,7 +140,7 @@ def _table(horizon: int, figures: Mapping[str, Mapping[str, float]], order: Eval
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     table.add_column("model", no_wrap=True)
     for name in next(iter(figures.values())):
-        table.add_column(name, justify="right")
+        table.add_column(HEADINGS[name], justify="right")
     for name, row in figures.items():
         shown = (f"{100 * v:.1f} %" if key.startswith("coverage") else f"{v:.3f}" for key, v in row.items())
         table.add_row(name, *shown)

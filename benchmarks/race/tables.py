@@ -92,7 +92,7 @@ def headline(title: str, scores: Mapping[str, Any]) -> TextTable:
     for key, entry in scores.items():
         table.rows.append([
             label_of(key), *(_number(entry[name]) for name in LOSSES), *(percent(entry[n], 1) for n in COVER_NAMES),
-            percent(entry["strategy_gap90"]), percent(entry["median_width90"]), percent(entry["pooled_mae"]),
+            _percent1(entry["strategy_gap90"]), percent(entry["median_width90"]), percent(entry["pooled_mae"]),
         ])  # fmt: skip
     n_strategies = next(iter(scores.values()))["n_strategies"] if scores else 0
     table.note = (
