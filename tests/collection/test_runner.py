@@ -281,6 +281,16 @@ def test_a_unit_that_failed_in_two_ways_is_one_failure(bench: Bench, server: Toy
     assert [failure.reason for failure in february] == ["bybit: HTTP 404:"]
 
 
+def test_failures_are_told_in_the_order_of_the_units(bench: Bench, server: ToyServer) -> None:
+    """And not as they come to light: that an answer cannot be read shows last."""
+    server.answers["/whole/a"] = {"days": "none"}
+    server.answers["/whole/b"] = Response("", status=404)
+    for asked in (["a", "b"], ["b", "a"]):
+        units = bench.collect([whole(name) for name in asked])
+        assert [failure.unit for failure in bench.failures] == units
+        assert len(units) == 2
+
+
 def test_an_answer_that_turns_out_unreadable_after_a_crash_fails_its_unit(
     bench: Bench, server: ToyServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

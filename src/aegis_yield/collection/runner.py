@@ -164,6 +164,9 @@ class Runner:
             raise several.exceptions[0] from several
         self._read()
         self._settle_units(units)
+        # Answers come in any order, and what is told should not differ from run to run.
+        place = {unit.id: number for number, unit in enumerate(units)}
+        self.failures.sort(key=lambda failure: place.get(failure.unit.id, -1))
 
     async def _do(self, unit: WorkUnit) -> None:
         self._journal.begin(unit, self._moment.now)
