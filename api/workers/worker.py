@@ -85,6 +85,8 @@ class Worker:
                 header, body = await process.stdout.readline(), await process.stdout.readline()
         except (OSError, ValueError) as error:  # a broken pipe, or a line beyond the limit
             raise EndedError(type(error).__name__) from error
+        except RuntimeError as error:  # what uvloop raises for a pipe that is seen to be closed already
+            raise EndedError("its pipe is closed") from error
         if not body.endswith(b"\n"):
             raise EndedError(await self._how())
         found = json.loads(header)

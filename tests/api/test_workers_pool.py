@@ -6,10 +6,12 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+import uvloop
 from desks import SMALL, is_alive
 
 from aegis_yield.domain.errors import (
@@ -34,7 +36,7 @@ from api.workers.failures import (
 from api.workers.messages import Job, error_from, error_message, line
 from api.workers.pool import WorkerPool
 from api.workers.queueing import Busyness, Counter, Durations, queue_full
-from api.workers.worker import Worker
+from api.workers.worker import EndedError, Worker
 
 JOB = Job("optimize", OptimizeRequest(**SMALL).options(), 60.0)
 
@@ -175,6 +177,28 @@ def test_the_estimate_is_that_of_the_first_to_be_free() -> None:
         assert queue_full(Counter([], 0), works, durations).retry_after_s == 4
 
     played(scene)
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_worker_that_is_gone_before_it_is_asked_has_ended(
+    loop: Callable[[], asyncio.AbstractEventLoop], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On either loop: one breaks the pipe, the other says that it is closed."""
+
+    async def scene() -> None:
+        worker = Worker()
+        await worker.start()
+        async with asyncio.timeout(30):
+            while worker.is_alive:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)  # until the loop has seen that the pipe is closed, too
+            with pytest.raises(EndedError):
+                await worker.ask({"kind": "load"})
+            await worker.end()
+
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(scene())
 
 
 def pool_of(**settings: Any) -> WorkerPool:
