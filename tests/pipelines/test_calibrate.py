@@ -13,6 +13,7 @@ from bundles import market
 from aegis_yield.domain.errors import DataError
 from aegis_yield.models.bundle import Bundle, load_bundle
 from aegis_yield.models.calibration import HORIZON_GRID
+from aegis_yield.models.own_records import strategy_codes
 from aegis_yield.pipelines import calibrate as module
 from aegis_yield.pipelines.calibrate import calibrate, write
 
@@ -25,7 +26,8 @@ def known_until(bundle: Bundle, last: dt.date) -> Bundle:
 
 @pytest.fixture
 def old(tiny_bundle: Bundle) -> Bundle:
-    return known_until(tiny_bundle, market().last_date - dt.timedelta(days=70))
+    asking = replace(tiny_bundle, calibrator=replace(tiny_bundle.calibrator, record_prior=8.0))
+    return known_until(asking, market().last_date - dt.timedelta(days=70))
 
 
 def test_outcomes_since_training_are_learned_at_every_horizon(old: Bundle) -> None:
@@ -40,6 +42,15 @@ def test_outcomes_since_training_are_learned_at_every_horizon(old: Bundle) -> No
     assert found.bundle.model is old.model
     assert found.changes
     assert found.path is None
+
+
+def test_each_outcome_goes_on_its_own_strategys_record(old: Bundle) -> None:
+    calibrator = calibrate(old, market()).bundle.calibrator
+    assert calibrator.record_prior == 8.0
+    ids = market().strategies["strategy_id"].to_numpy()
+    assert set(calibrator.pool.strategy.tolist()) <= set(strategy_codes(ids).tolist())
+    known, weight = np.ones(len(calibrator.pool), dtype=bool), np.ones(len(calibrator.pool))
+    assert len(set(calibrator.pool.records.factors(strategy_codes(ids), known, weight, 8.0).tolist())) > 1
 
 
 def test_learning_twice_learns_nothing_twice(old: Bundle) -> None:

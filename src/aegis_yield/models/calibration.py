@@ -13,7 +13,8 @@ below 1 trusts the model's own shape in part: near the median it knows more of e
 factor says, and stretching every interval for a point of coverage costs more sharpness than it mends.
 
 Most of what a category misses, a few of its strategies miss again and again. So a strategy's **own record** (see
-:mod:`aegis_yield.models.own_records`) stretches all its distances alike, before anything is asked of its neighbours.
+:mod:`aegis_yield.models.own_records`) stretches all its distances alike, beside the factor of its category. Both are
+read off the same ratios, as the model left them, and tell in part the same: one more reason for a strength below 1.
 
 A ratio enters the pool only when its outcome is known, ``horizon`` days after its origin. States of a category with few
 of them borrow from the category, categories from all others; strategies never seen inherit their category's.
@@ -32,7 +33,7 @@ from aegis_yield.domain.forecast import QUANTILE_LEVELS, ForecastKeys, Forecasts
 from aegis_yield.domain.targets import GROWTH_FLOOR
 from aegis_yield.models.own_records import OwnRecords, error_in_spreads, strategy_codes
 from aegis_yield.models.quantile_functions import laplace_quantiles, quantiles_between, weighted_quantile
-from aegis_yield.utils.typing import BoolArray, FloatArray, IntArray
+from aegis_yield.utils.typing import FloatArray, IntArray
 
 HORIZON_GRID: Final[tuple[int, ...]] = (1, 3, 7, 14, 30)
 """Horizons at which fitting leaves ratios."""
@@ -58,7 +59,7 @@ FACTOR_RANGE: Final = (0.2, 5.0)
 WHOLE_STRENGTH: Final = (1.0,) * len(SIDE_LEVELS)
 SHAPED_STRENGTH: Final = (0.225, 0.225, 0.2, 0.1, 0.1, 0.2, 0.225, 0.225)
 RECORD_PRIOR: Final = 8.0
-"""For models with a shape of their own; chosen on origins 2023-04 … 2024-09."""
+"""Both for models with a shape of their own; chosen together on origins 2023-04 … 2024-09."""
 
 LEAST_SHAPE: Final = 1e-3
 """No quantile is nearer to the median than this share of the spread: many rates stand still to the last digit, and an
@@ -269,7 +270,7 @@ class Calibrator:
             Quantiles never cross; those of categories that cannot pay less than nothing are not
             below zero.
         """
-        factor = self._stretch(keys, raw.states(), horizon_days) * self._records(keys, horizon_days)[:, None]
+        factor = self._stretch(keys, raw.states(), horizon_days)
         quantiles = np.empty((len(keys), len(QUANTILE_LEVELS)))
         quantiles[:, _MEDIAN] = raw.location
         quantiles[:, _SIDE] = raw.location[:, None] + _outward(raw.distances() * factor)
@@ -287,30 +288,17 @@ class Calibrator:
     def _stretch(self, keys: ForecastKeys, state: IntArray, horizon_days: int) -> FloatArray:
         """Return what each row's distances are multiplied by, shape (n, n_side_levels)."""
         found = np.ones((len(keys), len(SIDE_LEVELS)))
-        newest = self._newest_known(keys)
+        newest = self.pool.newest_known(keys.origin.astype("datetime64[D]").astype(np.int64))
         for day in np.unique(newest[newest > NEVER]).tolist():
             known = self._known(horizon_days, day)
             at = newest == day
             for code, kind in np.unique(np.stack([keys.category[at], state[at]]), axis=1).T.tolist():
                 mine = at & (keys.category == code) & (state == kind)
                 found[mine] = known.factors(code, kind) ** np.array(self.strength)
+            if self.record_prior is not None:
+                code, when = strategy_codes(keys.strategy_id[at]), self.pool.known_day <= day
+                found[at] *= self.pool.records.factors(code, when, known.weight, self.record_prior)[:, None]
         return found
-
-    def _records(self, keys: ForecastKeys, horizon_days: int) -> FloatArray:
-        """Return what each row's own record stretches its distances by, shape (n,)."""
-        found = np.ones(len(keys))
-        if self.record_prior is None:
-            return found
-        code, newest = strategy_codes(keys.strategy_id), self._newest_known(keys)
-        for day in np.unique(newest[newest > NEVER]).tolist():
-            at = newest == day
-            known = self.pool.known_day <= day
-            weight = self._weights(horizon_days, day, known)
-            found[at] = self.pool.records.factors(code[at], known, weight, self.record_prior)
-        return found
-
-    def _newest_known(self, keys: ForecastKeys) -> IntArray:
-        return self.pool.newest_known(keys.origin.astype("datetime64[D]").astype(np.int64))
 
     def factors(self, category: int, horizon_days: int, today: int, state: int = 0) -> FloatArray:
         """Return by how much each distance would have to be stretched for its level to hold, shape (n_side_levels,).
@@ -329,16 +317,12 @@ class Calibrator:
         """Return the ratios known on the day of the newest, and how much each counts by age and horizon."""
         known = self.pool.known_day <= newest
         pool = self.pool.where(known)  # others are gone: even weighing nothing they would move a rounding
-        return _KnownRatios(pool, self.pool.rising(known), self._weights(horizon_days, newest, known))
-
-    def _weights(self, horizon_days: int, newest: int, known: BoolArray) -> FloatArray:
-        """Return how much each known ratio counts, the most of any 1."""
-        age = (newest - self.pool.known_day[known]) / self.halflife_days
-        distance = np.log(self.pool.horizon_days[known] / horizon_days) / HORIZON_BANDWIDTH
+        age = (newest - pool.known_day) / self.halflife_days
+        distance = np.log(pool.horizon_days / horizon_days) / HORIZON_BANDWIDTH
         log_weight = -np.log(2.0) * age - 0.5 * distance**2
         # Relative to the best ratio there is: after a long silence, or far from every kept horizon,
         # the nearest known shape still stands.
-        return np.asarray(np.exp(log_weight - log_weight.max()))
+        return _KnownRatios(pool, self.pool.rising(known), np.exp(log_weight - log_weight.max()))
 
 
 @dataclass(frozen=True)
