@@ -5,7 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -177,6 +180,42 @@ def test_answers_that_a_kill_left_unread_are_read_by_the_next_run_and_not_asked_
     assert row_counts(collect(folder, wish))["defillama/chart"] == (76, 0)
     assert world.asked == []
     assert tables_of(folder.root) == before
+
+
+def killed_while_writing(path: Path) -> Path:
+    """Return what a process leaves that was killed while it wrote a file."""
+    before = set(path.parent.iterdir())
+    program = (
+        "import os, signal, sys; from pathlib import Path; from aegis_yield.utils.files import write_atomically; "
+        "write_atomically(Path(sys.argv[1]), lambda x: (x.write_bytes(b'half'), os.kill(os.getpid(), signal.SIGKILL)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    (left,) = set(path.parent.iterdir()) - before
+    return left
+
+
+def test_what_a_kill_left_half_written_is_swept_by_the_next_run_and_nothing_else(
+    world: World, folder: CollectionFolder
+) -> None:
+    wish = Wish(sources=("defillama",), strategies=("lido:ethereum:steth",))
+    collect(folder, wish)
+    before, manifest = tables_of(folder.root), json.loads((folder.processed / MANIFEST).read_text())
+    segments = (folder.processed / "history" / "g0001" / "pool_days").glob("*.parquet")
+    answers = folder.raw.glob("*/*/dt=*/*.json.gz")
+    written = [folder.processed / "yields.parquet", folder.processed / MANIFEST, next(segments), next(answers)]
+    left = [killed_while_writing(path) for path in written]
+    others = [folder.processed / name for name in (".mine.parquet.abcdefgh.parquet", ".yields.parquet", ".x")]
+    for other in others:
+        other.write_bytes(b"somebody's")
+    with only_one(folder.raw / ".lock"), pytest.raises(BusyError):
+        collect(folder, wish)
+    assert all(path.is_file() for path in left)  # whoever holds the lock may be writing them
+    collect(folder, wish)
+    assert not [path for path in left if path.exists()]
+    assert all(path.is_file() for path in (*written, *others))
+    assert tables_of(folder.root) == before
+    assert json.loads((folder.processed / MANIFEST).read_text())["sha256"] == manifest["sha256"]
 
 
 # The past rewritten, and earlier views

@@ -12,7 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from aegis_yield.utils.files import sha256_of, write_atomically, write_bytes_atomically, write_text_atomically
+from aegis_yield.utils.files import (
+    remove_unfinished,
+    sha256_of,
+    write_atomically,
+    write_bytes_atomically,
+    write_text_atomically,
+)
 
 KILLED_WRITER = """
 import os, signal, sys
@@ -119,6 +125,26 @@ def test_a_process_killed_in_the_middle_leaves_the_old_content(target: Path, dea
     assert target.read_bytes() == b"old"
     write_bytes_atomically(target, b"the next writer is not disturbed")
     assert target.read_bytes() == b"the next writer is not disturbed"
+
+
+@pytest.mark.parametrize("name", ["table.parquet", "20260301T0001-abc.json.gz", "CURRENT", "a.b.parquet", "-.-"])
+def test_what_a_killed_writer_left_can_be_removed_and_nothing_else_is(tmp_path: Path, name: str) -> None:
+    death = "os.kill(os.getpid(), signal.SIGKILL)"
+    command = [sys.executable, "-c", KILLED_WRITER.format(death=death), str(tmp_path / name)]
+    assert subprocess.run(command, check=False, timeout=60).returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    others = [name, ".lock", f".{name}", f".{name}.old", ".t.parquet.abcdefgh.csv", ".t.parquet.ABCDEFGH.parquet"]
+    for other in others:
+        (tmp_path / other).write_bytes(b"somebody's")
+    (tmp_path / ".folder.parquet.abcdefgh.parquet").mkdir()
+    (tmp_path / ".link.parquet.abcdefgh.parquet").symlink_to(tmp_path / name)
+    assert remove_unfinished(tmp_path, ["another"]) == []
+    assert remove_unfinished(tmp_path, [name]) == [left]
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *others, ".folder.parquet.abcdefgh.parquet", ".link.parquet.abcdefgh.parquet",
+    }  # fmt: skip
+    assert remove_unfinished(tmp_path) == []
+    assert remove_unfinished(tmp_path / "absent") == []
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002], indirect=True)

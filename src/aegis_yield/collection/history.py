@@ -18,7 +18,7 @@ import polars as pl
 
 from aegis_yield.collection.checks import sift
 from aegis_yield.collection.schemas import PROVENANCE, TABLES, TableSpec
-from aegis_yield.utils.files import write_atomically, write_text_atomically
+from aegis_yield.utils.files import remove_unfinished, write_atomically, write_text_atomically
 
 MAX_SEGMENTS: Final = 40
 """More segments than this are merged into one."""
@@ -159,6 +159,11 @@ class History:
         for other in self.folder.glob("g[0-9]*"):
             if other.name != self.generation:
                 shutil.rmtree(other, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what a killed writer left unfinished; only for whoever alone may write here."""
+        for folder in (self.folder, *self.folder.glob("g[0-9]*/*"), *self.folder.glob("g[0-9]*/quarantine/*")):
+            remove_unfinished(folder)
 
     def compact(self) -> None:
         """Merge small segments where there are many; readers see the same rows before, between and after."""

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from aegis_yield.collection.units import Demand, Page, Request, WorkUnit
 from aegis_yield.domain.errors import CollectionError
-from aegis_yield.utils.files import write_bytes_atomically
+from aegis_yield.utils.files import remove_unfinished, write_bytes_atomically
 
 FORMAT: Final = 1
 _ADVICE: Final = "delete the file and collect again"
@@ -152,6 +152,13 @@ class RawZone:
             if not path.name.startswith(".")
         )
         yield from sorted(found, key=lambda path: path.name)
+
+    def sweep(self) -> None:
+        """Remove what a killed writer left unfinished; only for whoever alone may write here."""
+        # It was at work on the newest day that there is, or had just left the one before it.
+        for day in sorted({path.name for path in self.folder.glob("*/*/dt=*")})[-2:]:
+            for folder in self.folder.glob(f"*/*/{day}"):
+                remove_unfinished(folder)
 
     def path_of(self, demand: Demand, raw_id: str) -> Path:
         """Return where an answer lies."""

@@ -35,8 +35,8 @@ from aegis_yield.collection.units import WorkUnit
 from aegis_yield.collection.universe import categorised, parse_universe
 from aegis_yield.domain.dataset import Dataset
 from aegis_yield.domain.errors import CollectionError
-from aegis_yield.preprocessing.tables import write_dataset
-from aegis_yield.utils.files import sha256_of, write_text_atomically
+from aegis_yield.preprocessing.tables import TABLES, write_dataset
+from aegis_yield.utils.files import remove_unfinished, sha256_of, write_text_atomically
 from aegis_yield.utils.project import code_version, project_root
 
 Report = Callable[[int, int], None]
@@ -112,6 +112,9 @@ class _Desk:
 @contextmanager
 def _alone(folder: CollectionFolder) -> Iterator[_Desk]:
     with only_one(folder.raw / ".lock"), closing(_Desk(folder, folder.journal)) as desk:
+        remove_unfinished(folder.processed, [*(f"{table}.parquet" for table in TABLES), MANIFEST])
+        desk.history.sweep()
+        desk.raw.sweep()
         yield desk
 
 
@@ -289,7 +292,7 @@ def _write_tables(catalogue: Catalogue, view: View, into: Path) -> dict[str, Any
         "rows": {"yields": made.yields.height, "strategies": made.strategies.height, "market": market.height},
         "days": [str(made.yields["date"].min()), str(made.yields["date"].max())],
         "flags": counted(made.yields),
-        "sha256": {path.name: sha256_of(path) for path in sorted(into.glob("*.parquet"))},
+        "sha256": {path.name: sha256_of(path) for path in sorted(into.glob("[!.]*.parquet"))},
     }
     write_text_atomically(into / MANIFEST, json.dumps(manifest, indent=2) + "\n")
     return manifest

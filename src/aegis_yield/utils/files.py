@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Final
+
+_UNFINISHED: Final = re.compile(r"\.(.+)\.[a-z0-9_]{8}(\.[^.]*)?")
+"""How :func:`write_atomically` calls a file while it writes it, as :func:`tempfile.mkstemp` makes names."""
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], mode: int | None = None) -> None:
@@ -43,6 +48,29 @@ def write_atomically(path: Path, write: Callable[[Path], object], mode: int | No
     finally:
         temporary.unlink(missing_ok=True)
     _flush(path.parent)
+
+
+def remove_unfinished(folder: Path, names: Collection[str] | None = None) -> list[Path]:
+    """Remove what :func:`write_atomically` left in a folder where it was killed; return what was removed.
+
+    Parameters
+    ----------
+    folder : Path
+        Only whoever alone may write there may ask for it: another writer's file is unfinished, too. It need not exist.
+    names : collection of str, optional
+        Files whose leftovers are meant; by default any.
+    """
+    found = [path for path in sorted(folder.glob(".*")) if path.is_file() and not path.is_symlink()]
+    left = [path for path in found if (name := _meant(path.name)) and (names is None or name in names)]
+    for path in left:
+        path.unlink(missing_ok=True)
+    return left
+
+
+def _meant(name: str) -> str | None:
+    """Return which file an unfinished one would have become; None if it is none."""
+    match = _UNFINISHED.fullmatch(name)
+    return match[1] if match and Path(match[1]).suffix == (match[2] or "") else None
 
 
 def write_bytes_atomically(path: Path, content: bytes) -> None:
