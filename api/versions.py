@@ -113,7 +113,8 @@ def _elsewhere(served: Served) -> VersionInfo:
     name = forecaster.model_version.rpartition("-")[0] if path is None else version_of(path)
     sha256 = sha256_of(path) if path is not None and path.is_file() else ""
     members = len(forecaster.bundle.model.members)
-    return VersionInfo(name, path or models_folder(), sha256, (), forecaster.bundle.provenance, members)
+    held = forecaster.bundle
+    return VersionInfo(name, path or models_folder(), sha256, (), held.provenance, members, held.training_id)
 
 
 def _names(info: VersionInfo) -> set[str]:
@@ -136,8 +137,8 @@ def _plain(info: VersionInfo, served: Served) -> Version:
         "aliases": list(info.aliases),
         "is_served": exact == served.forecaster.model_version,
         "data": {name: data.get(name) for name in _DATA_FACTS} if data else None,
-        "calibrated_to": provenance.get("split", {}).get("calibration_end"),
-        "n_calibration_scores": provenance.get("n_scores"),
+        "calibrated_to": info.recalibrated.get("until") or provenance.get("split", {}).get("calibration_end"),
+        "n_calibration_scores": info.recalibrated.get("n_scores", provenance.get("n_scores")),
         "n_networks": info.n_members,
         "validation_score": figures_in(provenance).get("validation_score"),
         "scores": provenance.get("scores", {}),

@@ -100,6 +100,9 @@ class ForecastLineage(BaseModel):
 
     forecast: RecordedForecast
     bundle: RecordedBundle
-    training: dict[str, Any] = Field(description="Run, release, commit, data, split, plan and metrics, where known.")
+    training: dict[str, Any] = Field(
+        description="Run, release, commit, data, split, plan, metrics, and what its intervals have learned from since "
+        "(calibrated), where known."
+    )
     dataset: RecordedDataset
     raw_files: list[RawFile] = Field(description="Answers of sources behind the inputs, where they were collected.")

@@ -16,6 +16,7 @@ from aegis_yield.domain.forecast import QUANTILE_LEVELS
 from aegis_yield.models.bundle import load_bundle
 from aegis_yield.monitoring.records import Lineage, MadeForecast, Outcome
 from aegis_yield.monitoring.store import ForecastStore
+from aegis_yield.pipelines.calibrate import calibrate, write
 from aegis_yield.registry.aliases import promote
 
 __all__ = ["opened", "place"]
@@ -38,6 +39,16 @@ def test_versions_are_listed_the_newest_first(place: Place, opened: TestClient) 
     assert listed[1]["scores"]["7"]["lending"]["coverage_90"] > 0
     assert listed[1]["calibrated_to"] == held["split"]["calibration_end"]
     assert str(place.models) not in opened.get("/models").text
+
+
+def test_a_recalibrated_version_says_to_which_day_its_intervals_have_learned(place: Place, opened: TestClient) -> None:
+    source = place.models / "lstm_v1.pth"
+    learned = calibrate(load_bundle(source), market())
+    write(learned, place.models, source)
+    third, _, first = models(opened)
+    assert (third["version"], third["calibrated_to"]) == ("lstm_v3", market().last_date.isoformat())
+    assert third["n_calibration_scores"] == len(learned.bundle.calibrator.pool) > first["n_calibration_scores"]
+    assert third["data"] == first["data"]
 
 
 def test_a_promotion_moves_champion_and_served(place: Place, opened: TestClient) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from bundles import bundle_content, run, start
 
+from aegis_yield.models.bundle import load_bundle
 from aegis_yield.pipelines.run_journal import only_run
 
 AEGIS = ("-c", "from aegis_yield.cli.app import main; main()")
@@ -52,7 +53,7 @@ def stopped_in_training(tmp_path: Path, tables: Path, how: signal.Signals) -> tu
 def test_a_run_prints_a_table_and_the_next_has_nothing_to_do(aegis: Aegis, models: Path, tables: Path) -> None:
     first = aegis("--data", tables, "--no-train")
     assert first.returncode == 0, first.stderr
-    for step in ("collect", "validate", "train", "evaluate", "gate", "promote", "forecast", "allocate"):
+    for step in ("collect", "validate", "train", "evaluate", "gate", "promote", "calibrate", "forecast", "allocate"):
         assert step in first.stdout
         assert f"{step}: done: " in first.stderr
     second = aegis("--data", tables, "--no-train", "--json")
@@ -116,7 +117,8 @@ def test_killed_in_training_the_same_command_goes_on(aegis: Aegis, tables: Path,
     assert resumed.returncode == 0, resumed.stderr
     assert "validate: unchanged: " in resumed.stderr
     assert "resuming after" in resumed.stderr
-    assert [path.name for path in tmp_path.glob("models/*.pth")] == ["lstm_v1.pth"]
+    assert sorted(path.name for path in tmp_path.glob("models/*.pth")) == ["lstm_v1.pth", "lstm_v2.pth"]
+    assert load_bundle(tmp_path / "models" / "lstm_v2.pth").calibrated["from"].startswith("lstm_v1-")
     assert (tmp_path / "reports" / "forecasts.parquet").is_file()
 
 

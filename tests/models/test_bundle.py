@@ -132,3 +132,64 @@ def test_three_members_and_all_scores_stay_below_two_megabytes(make_bundle: Make
 def test_the_digest_is_that_of_the_file(make_bundle: MakeBundle, tmp_path: Path) -> None:
     path = saved(make_bundle(), tmp_path)
     assert bundle_digest(path) == hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+
+
+def recalibrated(bundle: Bundle, until: str = "2025-07-01") -> Bundle:
+    """Return what a bundle becomes when its intervals learn: more ratios, and a word about them."""
+    added = replace(bundle.calibrator.pool, known_day=bundle.calibrator.pool.known_day + 400)
+    learned = {"until": until, "sha256": "0" * 64, "n_outcomes": len(added)}
+    return replace(
+        bundle,
+        calibrator=bundle.calibrator.updated(added),
+        provenance={**bundle.provenance, "calibrated": learned},
+    )
+
+
+def test_training_and_calibration_have_last_days_of_their_own(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(2)
+    later = recalibrated(bundle)
+    assert (bundle.trained_to, bundle.data_end, bundle.calibrated) == ("2025-06-01", "2025-06-01", {})
+    assert (later.trained_to, later.data_end) == ("2025-06-01", "2025-07-01")
+    nowhere = replace(later, provenance={"calibrated": "yesterday", "data": None})
+    assert (nowhere.trained_to, nowhere.data_end, nowhere.calibrated) == ("unknown", "unknown", {})
+
+
+def test_versions_of_one_training_have_one_identity(make_bundle: MakeBundle, tmp_path: Path) -> None:
+    bundle = make_bundle(2)
+    later = recalibrated(bundle)
+    assert bundle.training_id == later.training_id == load_bundle(saved(later, tmp_path)).training_id
+    assert recalibrated(later, "2025-08-01").training_id == bundle.training_id
+    lifted = {name: weights + 1e-3 for name, weights in bundle.model.members[0].items()}
+    others = [
+        make_bundle(2, seed=1),
+        replace(bundle, model=replace(bundle.model, members=(lifted, bundle.model.members[1]))),
+        replace(bundle, model=replace(bundle.model, scaler=make_bundle(2, seed=1).model.scaler)),
+        replace(bundle, provenance={**bundle.provenance, "data": {"last_date": "2025-06-02"}}),
+    ]
+    assert len({one.training_id for one in (bundle, *others)}) == 1 + len(others)
+
+
+def test_a_bundle_of_an_earlier_format_keeps_its_identity_when_it_is_written_anew(
+    make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    content = torch.load(saved(make_bundle(2), tmp_path), weights_only=True)
+    content["format_version"] = 2
+    del content["calibration"]["strategy"], content["calibration"]["record_prior"], content["digest"]
+    path = tmp_path / "two.pth"
+    torch.save(content | {"digest": _digest(content)}, path)
+    earlier = load_bundle(path)
+    assert load_bundle(saved(recalibrated(earlier), tmp_path)).training_id == earlier.training_id
+
+
+def test_as_trained_a_bundle_knows_nothing_that_came_later(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(2)
+    pool = bundle.calibrator.pool
+    pool = pool.where(pool.known_day <= np.datetime64(bundle.trained_to, "D").astype(int))
+    bundle = replace(bundle, calibrator=replace(bundle.calibrator, pool=pool))
+    assert len(bundle.calibrator.pool) > 0
+    again = recalibrated(bundle).as_trained()
+    assert again.provenance == bundle.provenance
+    for name in ("ratio", "category", "horizon_days", "known_day", "state", "strategy"):
+        assert np.array_equal(getattr(again.calibrator.pool, name), getattr(bundle.calibrator.pool, name)), name
+    assert (again.calibrator.halflife_days, again.model) == (bundle.calibrator.halflife_days, bundle.model)
+    assert bundle.as_trained() is bundle

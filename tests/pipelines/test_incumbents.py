@@ -165,3 +165,24 @@ def test_until_the_gate_has_enough_to_judge_by_the_shipped_model_stays(
     assert read_registry(shelf.folder).champion == "lstm_v0"
     assert " by lstm_v0-" in said["forecast"]
     assert {str(step.status) for step in run(RunOrder(tmp_path / "tables", plan=TINY_PLAN)).steps} == {"unchanged"}
+
+
+def test_where_only_the_shipped_model_is_in_use_it_learns_as_a_version_of_the_folder(
+    shelf: Shelf, shipped: bytes, tmp_path: Path
+) -> None:
+    write_dataset(real(), tmp_path / "tables")
+    order = RunOrder(tmp_path / "tables", train=False)
+    summary = run(order)
+    said = {step.name: step.said for step in summary.steps}
+    assert said["gate"] == "no model to judge"
+    assert said["calibrate"].startswith("champion: lstm_v0 → lstm_v1, same networks as lstm_v0; ")
+    assert " by lstm_v1-" in said["forecast"]
+    assert (shelf.folder / "lstm_v0.pth").read_bytes() == shipped
+    first, second = read_registry(shelf.folder).history
+    assert (first.after, first.why.reason, second.after) == ("lstm_v0", REASON, "lstm_v1")
+    # From now on it is the newest training here, and its networks serve.
+    said = {step.name: step.said for step in run(order).steps}
+    assert said["train"] == "not asked for; the newest model is lstm_v0"
+    assert said["gate"].startswith("nothing to judge: lstm_v0 serves")
+    assert {str(step.status) for step in run(order).steps} == {"unchanged"}
+    assert read_registry(shelf.folder).champion == "lstm_v1"

@@ -21,6 +21,7 @@ from aegis_yield.domain.errors import DataError
 from aegis_yield.models.bundle import Bundle
 from aegis_yield.monitoring.alarms import RAISED
 from aegis_yield.monitoring.store import ForecastStore
+from aegis_yield.pipelines.calibrate import calibrate
 from aegis_yield.pipelines.monitor import MonitorOrder, MonitorReport, monitor, report_to_json, settle, world_of
 from aegis_yield.pipelines.names import load_names
 from aegis_yield.pipelines.predict import Forecaster, Question, to_json
@@ -243,6 +244,19 @@ def test_without_the_days_of_training_drift_is_not_judged_and_that_is_said(
     report = monitor(order(store, tiny_bundle, late))
     assert report.drifts == ()
     assert "drift against training cannot be judged" in report.notes[0]
+
+
+def test_what_is_usual_stays_what_training_showed_when_intervals_have_learned_since(
+    store: ForecastStore, tiny_bundle: Bundle, tmp_path: Path
+) -> None:
+    later = calibrate(tiny_bundle, market()).bundle
+    assert later.data_end == TODAY.isoformat()
+    with closing(ForecastStore(tmp_path / "other.sqlite")) as other:
+        plain, recalibrated = monitor(order(store, tiny_bundle)), monitor(order(other, later))
+    assert plain.drifts == recalibrated.drifts != ()
+    assert plain.alarms == recalibrated.alarms
+    assert plain.recalibration != ()
+    assert recalibrated.recalibration == ()  # it knows them
 
 
 # Exposition

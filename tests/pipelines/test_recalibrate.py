@@ -39,5 +39,5 @@ def test_the_bundle_itself_stays_as_it_is(tiny_bundle: Bundle) -> None:
 
 def test_a_change_is_said_in_words(tiny_bundle: Bundle) -> None:
     _, changes = recalibrate(tiny_bundle, market(), 7)
-    assert "outcomes since training make 90 % intervals" in str(changes[0])
+    assert "new outcomes make 90 % intervals" in str(changes[0])
     assert sum(change.n_outcomes for change in changes) == pytest.approx(12 * 14, abs=60)

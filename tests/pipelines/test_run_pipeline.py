@@ -39,7 +39,7 @@ from aegis_yield.registry.settings import TrackingSettings
 
 __all__ = ["new_sqlite", "sqlite_template"]
 
-STEPS = ["collect", "validate", "train", "evaluate", "gate", "promote", "forecast", "allocate"]
+STEPS = ["collect", "validate", "train", "evaluate", "gate", "promote", "calibrate", "forecast", "allocate"]
 WHY = Why("a test")
 
 
@@ -95,12 +95,13 @@ def test_the_first_run_does_everything_and_the_second_nothing(project: Path, tab
     bundle = load_bundle(project / "models" / "lstm_v1.pth")
     until = market().last_date - dt.timedelta(days=12 * 7 + order.horizon_days)
     assert bundle.data_end == until.isoformat()
-    assert read_registry(project / "models").champion == "lstm_v1"
+    assert read_registry(project / "models").champion == "lstm_v2"  # the same, its intervals up to date
+    assert load_bundle(project / "models" / "lstm_v2.pth").trained_to == until.isoformat()
     scores = json.loads((project / "reports" / "evaluation.json").read_text())
     assert scores["seen_in_training"] is False
     assert scores["n_origins"] >= 12
     forecasts = pl.read_parquet(project / "reports" / "forecasts.parquet")
-    assert set(forecasts["model_version"].str.head(8)) == {"lstm_v1-"}
+    assert set(forecasts["model_version"].str.head(8)) == {"lstm_v2-"}
     with closing(open_store(must_exist=True)) as store:
         assert store.counts()["forecasts"] == forecasts.height > 0
     assert json.loads((project / "reports" / "allocation.json").read_text())["capital_usd"] == 100_000.0
@@ -143,13 +144,12 @@ def test_a_training_is_due_by_days_of_data(trained: Path, tables: Path) -> None:
     age = (until - trained_until()).days
     rested = run(RunOrder(tables, plan=TINY_PLAN, train_every_days=age + 1))
     due = market().last_date + dt.timedelta(days=1)
-    assert (
-        said(rested, "train") == f"not due: lstm_v1 knows days to {trained_until()}; next when the data reaches {due}"
-    )
-    assert not (trained / "models" / "lstm_v2.pth").exists()
+    not_due = f"not due: lstm_v1 was trained on days to {trained_until()}; next when the data reaches {due}"
+    assert said(rested, "train") == not_due
+    assert read_registry(trained / "models").champion == "lstm_v2"  # whose intervals know all days: it is no training
     worked = run(RunOrder(tables, plan=TINY_PLAN, train_every_days=age))
-    assert "lstm_v2 trained" in said(worked, "train")
-    assert said(worked, "gate").startswith("lstm_v2 against lstm_v1: ")
+    assert "lstm_v3 trained" in said(worked, "train")
+    assert said(worked, "gate").startswith("lstm_v3 against lstm_v2: ")
     assert worked.exit_code == 0
 
 
@@ -161,7 +161,7 @@ def test_a_better_challenger_is_promoted_and_forecasts_at_once(
 ) -> None:
     put(project, 1, tiny_bundle, 6.0), put(project, 2, tiny_bundle)
     aliases.promote(project / "models", "lstm_v1", WHY)
-    summary = run(RunOrder(tables, train=False))
+    summary = run(RunOrder(tables, train=False, calibrate=False))
     registry = read_registry(project / "models")
     assert registry.champion == "lstm_v2", summary
     why = registry.history[-1].why
@@ -170,7 +170,7 @@ def test_a_better_challenger_is_promoted_and_forecasts_at_once(
     assert "lstm_v2-" in said(summary, "forecast")
     # Somebody takes it back: no later run may overrule that.
     aliases.rollback(project / "models", WHY)
-    later = run(RunOrder(tables, train=False))
+    later = run(RunOrder(tables, train=False, calibrate=False))
     assert "only a person brings it back" in said(later, "gate")
     assert "lstm_v1-" in said(later, "forecast")
     assert read_registry(project / "models").champion == "lstm_v1"
@@ -181,7 +181,7 @@ def test_killed_between_gate_and_promotion_the_decision_is_carried_out(
 ) -> None:
     put(project, 1, tiny_bundle, 6.0), put(project, 2, tiny_bundle)
     aliases.promote(project / "models", "lstm_v1", WHY)
-    order = RunOrder(tables, train=False)
+    order = RunOrder(tables, train=False, calibrate=False)
     before = (project / "models" / "registry.json").read_text()
     run(order)
     (project / "models" / "registry.json").write_text(before)
@@ -204,8 +204,12 @@ def test_trainings_scores_and_promotions_are_recorded(
     settings = new_sqlite(project / "models")
     assert run(RunOrder(tables, plan=TINY_PLAN)).exit_code == 0
     ledger = Ledger(settings)
-    assert ledger.aliases() == {"champion": "lstm_v1"}
-    [recorded] = ledger.runs()
+    assert ledger.aliases() == {"champion": "lstm_v2"}
+    runs = {one.data.tags["aegis.bundle"]: one for one in ledger.runs()}
+    assert runs.keys() == {"lstm_v1", "lstm_v2"}
+    assert runs["lstm_v2"].data.tags["calibrated_from"] == "lstm_v1"
+    assert runs["lstm_v2"].data.params["calibrated.until"] == market().last_date.isoformat()
+    recorded = runs["lstm_v1"]
     assert recorded.data.metrics["h07/rel_mae"] > 0
     assert recorded.data.metrics["scouts/h07/rel_mae"] > 0
 
@@ -225,8 +229,8 @@ def test_a_store_that_is_away_costs_a_run_one_warning(
         summary = run(RunOrder(tables, train=is_due, train_every_days=1, plan=TINY_PLAN))
     assert (summary.exit_code, len(caught)) == (0, 1), [str(one.message) for one in caught]
     assert said(summary, "gate").startswith("lstm_v2 against lstm_v1: ")
-    kinds = [one.kind for one in Shelf.open().outbox.waiting()]
-    assert kinds == ["training" if is_due else "import", "scores"]
+    kinds = sorted(one.kind for one in Shelf.open().outbox.waiting())
+    assert kinds == ["import", "scores", "training"] if is_due else ["import", "import", "scores"]
 
 
 def test_a_refused_challenger_is_no_failure_and_is_not_judged_until_it_passes(
@@ -239,7 +243,8 @@ def test_a_refused_challenger_is_no_failure_and_is_not_judged_until_it_passes(
     assert summary.exit_code == 0
     assert "keep" in said(summary, "gate")
     assert said(summary, "promote") == "nothing to promote"
-    assert read_registry(project / "models").aliases == {"champion": "lstm_v1", "challenger": "lstm_v2"}
+    # The champion's intervals learn, and it is still the champion that the challenger lost to.
+    assert read_registry(project / "models").aliases == {"champion": "lstm_v3", "challenger": "lstm_v2"}
     tables_to(market().last_date, folder)
     assert ends(run(RunOrder(folder, train=False)))["gate"] == "unchanged"
 
@@ -252,8 +257,8 @@ def test_too_little_evidence_is_looked_at_again_when_there_is_more(
     folder = tables_to(trained_until() + dt.timedelta(days=60), tmp_path / "tables")
     assert "not enough evidence" in said(run(RunOrder(folder, train=False)), "gate")
     tables_to(market().last_date, folder)
-    run(RunOrder(folder, train=False))
-    assert read_registry(project / "models").champion == "lstm_v2"
+    assert said(run(RunOrder(folder, train=False)), "promote") == "champion: lstm_v3 → lstm_v2"
+    assert read_registry(project / "models").champion == "lstm_v4"
 
 
 def test_simulated_data_never_displaces_a_real_model(project: Path, tables: Path, tiny_bundle: Bundle) -> None:
@@ -289,7 +294,7 @@ def test_a_training_that_fails_keeps_no_forecast_from_being_made(
     }, summary  # fmt: skip
     assert "the gate alone needs the last 91" in said(summary, "train")
     assert said(summary, "evaluate") == "needs train"
-    assert "lstm_v1-" in said(summary, "forecast")
+    assert "lstm_v2-" in said(summary, "forecast")
     assert summary.exit_code == 1
 
 
@@ -393,7 +398,7 @@ def test_an_interrupted_training_goes_on_though_a_day_has_come(project: Path, tm
     champion = read_registry(project / "models").champion
     assert champion is not None
     bundle = load_bundle(project / "models" / f"{champion}.pth")
-    assert bundle.data_end == (eve - dt.timedelta(days=91)).isoformat()
+    assert bundle.trained_to == (eve - dt.timedelta(days=91)).isoformat()
     assert not bundle.provenance["interrupted"]
 
 

@@ -92,7 +92,7 @@ def _say_caveats(scores: dict[str, Any]) -> None:
     if scores["data"]["simulated"]:
         notes.print("[yellow]SIMULATED data[/]: these scores say nothing about real strategies")
     if scores["seen_in_training"]:
-        notes.print("[yellow]note:[/] the model was trained on some of these days: no proof of skill")
+        notes.print("[yellow]note:[/] the model has learned from some of these days: no proof of skill")
 
 
 def _write_files(result: Evaluation, forecasts: Path | None, json_path: Path | None) -> None:

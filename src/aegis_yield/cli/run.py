@@ -24,6 +24,9 @@ def run(
     ] = None,
     train: Annotated[bool, typer.Option("--train/--no-train", help="Train when a training is due.")] = True,
     train_every: Annotated[int, typer.Option(help="Days of new data after which a training is due.")] = 30,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate/--no-calibrate", help="Let intervals learn from each week of new outcomes.")
+    ] = True,
     epochs: Annotated[int, typer.Option(help="Most passes over the data.")] = 100,
     batch_size: Annotated[int, typer.Option(help="Windows per step.")] = 32,
     members: Annotated[int, typer.Option(help="Networks in a bundle.")] = 3,
@@ -37,7 +40,7 @@ def run(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Collect, validate, train if due, evaluate, ask the gate, promote, forecast, allocate; each only if needed.
+    """Collect, validate, train if due, evaluate, ask the gate, promote, calibrate, forecast, allocate; only if needed.
 
     Tables are those of --data or data/processed, never the simulated market by itself. Killed at any moment, the
     same command goes on after the last completed step. Exit codes: 0 done or nothing to do (the gate may keep the
@@ -52,6 +55,8 @@ def run(
       aegis run --config treasury.toml
 
       aegis run --no-collect --no-train
+
+      aegis run --no-calibrate
     """
     from aegis_yield.cli.progress import TrainingDisplay
     from aegis_yield.models.plan import TrainingPlan
@@ -65,7 +70,7 @@ def run(
     plan = TrainingPlan(epochs=epochs, batch_size=batch_size, seed=seed, members=members)
     options = load_run_options(config)
     capital = options.get("capital") if capital is None else capital
-    order = RunOrder(data, collect, train, train_every, plan, horizon, capital, options)
+    order = RunOrder(data, collect, train, train_every, plan, horizon, capital, options, calibrate)
     # A service manager's polite stop counts as Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with TrainingDisplay(notes) as display:

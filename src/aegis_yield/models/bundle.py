@@ -11,7 +11,8 @@ import io
 import json
 import warnings
 import zipfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,7 +41,11 @@ neither, and keeps errors in spreads where version 2 keeps ratios. Version 3 kno
 EXPERT_RECIPES: Final = {"volatility": VolatilityRecipe}
 """Recipes of expert groups by the name they have in bundles."""
 
+CALIBRATED: Final = "calibrated"
+"""What a provenance says of the outcomes since training: to which day, of which data, how many, from which version."""
+
 MAX_BUNDLE_BYTES: Final = 64 * 1024**2
+_MADE_BY_TRAINING: Final = ("architecture", "recipe", "scaler", "members", "experts", "shape", "volatility_map")
 _RETRAIN: Final = "train a new one with: python scripts/train.py"
 
 
@@ -65,14 +70,53 @@ class Bundle:
     @property
     def is_simulated(self) -> bool:
         """Whether the model learned from simulated data."""
-        return bool(self.provenance.get("data", {}).get("simulated", False))
+        return bool(self._said("data").get("simulated", False))
+
+    @property
+    def trained_to(self) -> str:
+        """ISO date of the last row that training saw, or ``unknown``."""
+        return str(self._said("data").get("last_date", "unknown"))
 
     @property
     def data_end(self) -> str:
         """ISO date of the last row that training or calibration saw."""
-        trained = str(self.provenance.get("data", {}).get("last_date", "unknown"))
-        calibrated = str(self.provenance.get("calibrated", {}).get("until", ""))
-        return trained if trained == "unknown" else max(trained, calibrated)
+        calibrated = str(self.calibrated.get("until", ""))
+        return self.trained_to if self.trained_to == "unknown" else max(self.trained_to, calibrated)
+
+    @property
+    def calibrated(self) -> dict[str, Any]:
+        """What it says of the outcomes since its training; empty unless its intervals have learned from some."""
+        return self._said(CALIBRATED)
+
+    @cached_property
+    def training_id(self) -> str:
+        """Which training its networks come from: the same in a version and in what is recalibrated from it.
+
+        A digest of all that training made (networks, scaler, shape, and what it says of itself); what the intervals
+        have learned is left out.
+        """
+        made = {name: value for name, value in _content(self).items() if name in _MADE_BY_TRAINING}
+        return _digest({**made, "provenance": json.dumps(self._said_by_training, sort_keys=True)})
+
+    def as_trained(self) -> Bundle:
+        """Return it with no more than its training knew: without ratios whose outcome was known later.
+
+        Of many ratios a bundle keeps the newest, so some that training left may be gone.
+        """
+        if not self.calibrated:
+            return self
+        pool = self.calibrator.pool
+        known = pool.known_day <= np.datetime64(self.trained_to, "D").astype(np.int64)
+        return Bundle(self.model, replace(self.calibrator, pool=pool.where(known)), self._said_by_training)
+
+    @property
+    def _said_by_training(self) -> dict[str, Any]:
+        return {name: value for name, value in self.provenance.items() if name != CALIBRATED}
+
+    def _said(self, name: str) -> dict[str, Any]:
+        """Return a part of the provenance; a foreign bundle may say anything."""
+        held = self.provenance.get(name)
+        return held if isinstance(held, dict) else {}
 
 
 def bundle_bytes(bundle: Bundle) -> bytes:

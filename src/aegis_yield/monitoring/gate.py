@@ -176,7 +176,7 @@ def judge(evidence: PairedLosses, rule: GateRule | None = None) -> Judgement:
     Parameters
     ----------
     evidence : PairedLosses
-        On origins that neither model was trained or calibrated on.
+        On origins that neither model was trained on.
     rule : GateRule, optional
         The documented one unless given.
     """

@@ -171,13 +171,15 @@ def _nothing_to_forecast(order: EvaluationOrder) -> DataError:
 
 def _contenders(order: EvaluationOrder) -> list[Contender]:
     baselines: list[LocationScaleModel] = [LastValue(), MovingMean(), Ewma()]
-    rivals = [_contender(bundle, label) for label, bundle in order.rivals.items()]
-    return [_contender(order.bundle), *(fresh(model) for model in baselines), *rivals, *map(fresh, order.peers)]
+    horizon, own = order.horizon_days, order.bundle
+    rivals = [_contender(bundle, horizon, label) for label, bundle in order.rivals.items()]
+    return [_contender(own, horizon), *(fresh(model) for model in baselines), *rivals, *map(fresh, order.peers)]
 
 
-def _contender(bundle: Bundle, label: str = "") -> Contender:
-    # The bundle learned from rows up to its data's end: only later origins may add to its scores.
-    return Contender(bundle.model, bundle.calibrator, to_day(dt.date.fromisoformat(bundle.data_end)), label)
+def _contender(bundle: Bundle, horizon_days: int, label: str = "") -> Contender:
+    # Only origins after its training may add to its scores, and only outcomes that no calibration since has added.
+    trained, known = (to_day(dt.date.fromisoformat(day)) for day in (bundle.trained_to, bundle.data_end))
+    return Contender(bundle.model, bundle.calibrator, max(trained, known - horizon_days + 1), label)
 
 
 def _share_forecast(panel: Panel, course: Course, walk: Walk) -> float:

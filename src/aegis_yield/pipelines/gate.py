@@ -1,4 +1,8 @@
-"""Gate: walk champion and challenger over origins that neither has seen, judge, and keep the decision."""
+"""Gate: walk champion and challenger over origins that neither was trained on, judge, and keep the decision.
+
+Both are compared as their training left them, and learn from outcomes as they walk: what a version has learned since,
+in a recalibration, would be known to one of them too early, and counted twice.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +19,11 @@ import numpy as np
 from aegis_yield.domain.dataset import Dataset
 from aegis_yield.domain.errors import DataError, RequestError
 from aegis_yield.domain.limits import DEFAULT_HORIZON_DAYS, check_horizon
-from aegis_yield.models.bundle import Bundle, load_bundle
+from aegis_yield.models.bundle import Bundle
 from aegis_yield.models.scores import quantile_crps
 from aegis_yield.monitoring.gate import DAYS_PER_WEEK, GateRule, Judgement, PairedLosses, Verdict, judge
 from aegis_yield.pipelines.datasets import content_hash
+from aegis_yield.pipelines.kin import as_trained
 from aegis_yield.pipelines.walk import BURN_IN_DAYS, Contender, Course, Walk, walk_forward
 from aegis_yield.preprocessing.origins import history_before
 from aegis_yield.preprocessing.panel import build_panel, to_date, to_day
@@ -42,7 +47,7 @@ class Candidate:
     sha256 : str
         Of its bytes.
     bundle : Bundle
-        Its content.
+        Its content, as its training left it.
     """
 
     path: Path
@@ -52,14 +57,14 @@ class Candidate:
     @classmethod
     def open(cls, path: Path) -> Candidate:
         """Read a bundle."""
-        bundle = load_bundle(path)  # first: it says what is wrong with a file
+        bundle = as_trained(path)  # first: it says what is wrong with a file
         return cls(path, sha256_of(path), bundle)
 
     @property
     def knows_until(self) -> dt.date | None:
-        """Last day that training or calibration saw; None if the bundle does not say."""
+        """Last day that training saw; None if the bundle does not say."""
         try:
-            return dt.date.fromisoformat(self.bundle.data_end)
+            return dt.date.fromisoformat(self.bundle.trained_to)
         except ValueError:
             return None
 
@@ -68,7 +73,8 @@ class Candidate:
         return {
             "file": self.path.name,
             "sha256": self.sha256,
-            "data_end": self.bundle.data_end,
+            "training_id": self.bundle.training_id,
+            "data_end": self.bundle.trained_to,
             "data_sha256": self.bundle.provenance.get("data", {}).get("sha256"),
         }
 
@@ -167,7 +173,7 @@ class Decision:
 
 
 def decide(order: GateOrder, on_origin: Callable[[int], None] = lambda _: None) -> Decision:
-    """Compare two bundles on origins that neither has seen.
+    """Compare two bundles on origins that neither was trained on.
 
     Parameters
     ----------
@@ -226,9 +232,14 @@ def _refusal(order: GateOrder, champion: Candidate, challenger: Candidate) -> st
     """Say why two models cannot be compared; empty if they can."""
     if champion.sha256 == challenger.sha256:
         return "champion and challenger are the same file content; train a challenger first"
+    if champion.bundle.training_id == challenger.bundle.training_id:
+        return (
+            "champion and challenger have the same networks and differ only in what their intervals have learned, "
+            "which is not judged; newer outcomes reach the champion by: aegis calibrate --update"
+        )
     for role, one in (("champion", champion), ("challenger", challenger)):
         if one.knows_until is None:
-            return f"the {role} does not say to which day it was trained ({one.bundle.data_end}); train it again"
+            return f"the {role} does not say to which day it was trained ({one.bundle.trained_to}); train it again"
         if one.bundle.is_simulated and not order.dataset.is_simulated:
             return f"the {role} was trained on simulated data, the evidence is real; train it on real data"
     seen = _both_known_until(champion, challenger)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from aegis_yield.domain.errors import BundleError
 from aegis_yield.models.bundle import Bundle, load_bundle
+from aegis_yield.pipelines.kin import are_kin
 from aegis_yield.pipelines.shelf import Shelf
 from aegis_yield.registry import aliases, models_folder, read_registry, version_of
 from aegis_yield.registry.aliases import Why
@@ -25,7 +26,7 @@ def name_incumbent(shelf: Shelf, simulated: bool, challenger: str | None = None)
     simulated : bool
         Kind of the data at hand: the incumbent is one that was made for it.
     challenger : str, optional
-        The version that is to be judged, which cannot be its own rival.
+        The version that is to be judged, which cannot be its own rival; nor can one with the same networks.
 
     Returns
     -------
@@ -51,15 +52,21 @@ def real_version(shelf: Shelf) -> str | None:
     return next((version_of(path) for path in numbered if (held := _read(path)) and not held.is_simulated), None)
 
 
+def kept_for_real(shelf: Shelf, simulated: bool) -> str:
+    """Say why a run on simulated data leaves aliases alone: trying one out must not change what somebody acts on."""
+    real = real_version(shelf) if simulated else None
+    return f"a model of simulated data never takes the place of a real one ({real})" if real else ""
+
+
 def _candidates(shelf: Shelf, simulated: bool, challenger: str | None) -> Iterator[Path]:
     numbered = numbered_versions(shelf.folder)
     paths = [numbered[number] for number in sorted(numbered, reverse=True)]
     shipped = shipped_model()
     if shipped is not None and shelf.folder.resolve() == models_folder():
         paths.append(shipped)
+    judged = shelf.folder / f"{challenger}.pth"
     for path in paths:
-        is_rival = version_of(path) != challenger or not shelf.holds(path)
-        held = _read(path) if is_rival else None
+        held = None if path == judged or are_kin(path, judged) else _read(path)
         if held is not None and held.is_simulated == simulated and not held.provenance.get("interrupted"):
             yield path
 

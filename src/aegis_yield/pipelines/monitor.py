@@ -98,7 +98,7 @@ class MonitorReport:
     drifts : tuple of Drift
         The strongest drifts of inputs.
     recalibration : tuple of Change
-        What the outcomes since training change in the intervals, by category.
+        What outcomes that the model does not know yet change in the intervals, by category.
     alarms : tuple of AlarmState
         All alarms that were ever looked at, raised ones first.
     news : tuple of Event
@@ -299,14 +299,14 @@ class _Watch:
         if self._inputs and all(watch.knows for watch in self._inputs):
             return ()
         return (
-            f"only {span.trained_days} days of the model's training (to {order.bundle.data_end}) are in the tables: "
+            f"only {span.trained_days} days of the model's training (to {order.bundle.trained_to}) are in the tables: "
             "drift against training cannot be judged",
         )
 
 
 def _trained_until(order: MonitorOrder) -> int:
     try:
-        return to_day(dt.date.fromisoformat(order.bundle.data_end))
+        return to_day(dt.date.fromisoformat(order.bundle.trained_to))
     except ValueError:
         return to_day(order.dataset.first_date) - 1
 

@@ -1,4 +1,4 @@
-"""Recalibrate: let a bundle's calibration learn from what came after its training, and say what that changed."""
+"""Recalibrate: let a bundle's calibration learn from outcomes that it does not know yet, and say what that changed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Change:
     def __str__(self) -> str:
         change = f"{100 * abs(self.width_factor - 1):.0f} % {'wider' if self.width_factor >= 1 else 'narrower'}"
         return (
-            f"{self.category}: {self.n_outcomes:,} outcomes since training make 90 % intervals {change} "
+            f"{self.category}: {self.n_outcomes:,} new outcomes make 90 % intervals {change} "
             f"and move them by {100 * self.shift:+.0f} % of their width"
         )
 
@@ -59,9 +59,9 @@ def recalibrate(bundle: Bundle, dataset: Dataset, horizon_days: int) -> tuple[Bu
     Parameters
     ----------
     bundle : Bundle
-        As it was trained.
+        As it was trained, or as it was recalibrated last.
     dataset : Dataset
-        The newest tables. Weekly origins after the bundle's last day, half a year of them at most, are forecast and
+        The newest tables. Weekly origins since :func:`first_unlearned`, half a year of them at most, are forecast and
         compared with what came.
     horizon_days : int
         Of the forecasts learned from.
@@ -89,13 +89,28 @@ def recalibrate(bundle: Bundle, dataset: Dataset, horizon_days: int) -> tuple[Bu
     return adapted, [_change(before, after, code, int(learned[code])) for code in codes]
 
 
+def first_unlearned(bundle: Bundle, horizon_days: int) -> int:
+    """Return the first origin whose outcome a bundle cannot know: after its training, known after its last calibration.
+
+    An origin before the last calibration counts if its outcome came only after it. Otherwise a bundle that is
+    recalibrated every week would never learn how forecasts over a month turned out.
+
+    Raises
+    ------
+    ValueError
+        If the bundle does not say to which day it was trained.
+    """
+    trained, known = (to_day(dt.date.fromisoformat(day)) for day in (bundle.trained_to, bundle.data_end))
+    return max(trained + 1, known - horizon_days + 1)
+
+
 def _origins(bundle: Bundle, dataset: Dataset, horizon_days: int) -> list[int]:
     last = to_day(dataset.last_date) - horizon_days
     try:
-        seen = to_day(dt.date.fromisoformat(bundle.data_end))
+        unlearned = first_unlearned(bundle, horizon_days)
     except ValueError:
         return []
-    first = max(seen + 1, to_day(dataset.first_date), last - MAX_DAYS)
+    first = max(unlearned, to_day(dataset.first_date), last - MAX_DAYS)
     return sorted(range(last, first - 1, -STEP_DAYS))
 
 

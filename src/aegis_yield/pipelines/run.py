@@ -1,4 +1,4 @@
-"""Run: collect, validate, train if due, evaluate, gate, promote, forecast, allocate, as one resumable whole."""
+"""Run: collect, validate, train if due, evaluate, gate, promote, calibrate, forecast, allocate, all resumable."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from aegis_yield import __version__
 from aegis_yield.domain.errors import AegisError
 from aegis_yield.models.training import Observer
 from aegis_yield.pipelines.bookkeeping import told
+from aegis_yield.pipelines.run_calibrating import Calibrate
 from aegis_yield.pipelines.run_engine import EXIT_DONE, EXIT_FAILED, RunSummary, Step, run_steps
 from aegis_yield.pipelines.run_journal import Journal
 from aegis_yield.pipelines.run_judging import Evaluate, Gate, Promote
@@ -50,7 +51,7 @@ def run(order: RunOrder, observer: Observer | None = None, say: Callable[[str], 
     def steps(journal: Journal) -> Sequence[Step]:
         journal.line("order", version=__version__, **asdict(order))
         bench = Bench(order, journal, observer or Quiet(), say)
-        kinds = (Collect, Validate, Train, Evaluate, Gate, Promote, Forecast, Allocate)
+        kinds = (Collect, Validate, Train, Evaluate, Gate, Promote, Calibrate, Forecast, Allocate)
         return [kind(bench) for kind in kinds]
 
     began_ms, aliases_before = now_ms(), stamp(models_folder())

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import warnings
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from aegis_yield.models.bundle import load_bundle
@@ -13,12 +14,14 @@ from aegis_yield.monitoring.gate import GateRule, Verdict
 from aegis_yield.pipelines.bookkeeping import record_scores
 from aegis_yield.pipelines.evaluate import EvaluationOrder, evaluate
 from aegis_yield.pipelines.gate import GateOrder, decide, store_decision
-from aegis_yield.pipelines.incumbents import name_incumbent, real_version
+from aegis_yield.pipelines.incumbents import kept_for_real, name_incumbent
+from aegis_yield.pipelines.kin import are_kin, kin_in, kin_of
 from aegis_yield.pipelines.run_engine import Outcome, Results
 from aegis_yield.pipelines.run_steps import Bench, hashed, kept, reports_folder
+from aegis_yield.pipelines.shelf import Shelf
 from aegis_yield.registry import CHAMPION, aliases, find_version, read_registry
-from aegis_yield.registry.aliases import Registry, Why
-from aegis_yield.utils.files import sha256_of, write_text_atomically
+from aegis_yield.registry.aliases import Why
+from aegis_yield.utils.files import write_text_atomically
 from aegis_yield.utils.plain import plain
 
 FIRST: Final = "first"
@@ -69,7 +72,10 @@ class Evaluate:
 
 @dataclass
 class Gate:
-    """Ask whether the newest model is better than the champion; a pair is settled once, not asked until it passes."""
+    """Ask whether the newest model is better than the champion; a pair is settled once, not asked until it passes.
+
+    A pair is one of trainings: however often the champion's intervals learned since, its networks stay who they are.
+    """
 
     bench: Bench
     name: str = "gate"
@@ -77,41 +83,38 @@ class Gate:
 
     def fingerprint(self, results: Results) -> str:
         """Hash both models and the rule; the data too, until there was enough of it for a verdict."""
-        registry, newest = read_registry(self.bench.shelf.folder), results["train"]
-        champion = registry.champion
-        rival = sha256_of(find_version(CHAMPION, self.bench.shelf.folder)) if champion else None
-        pair = self._pair(champion, rival, newest.get("sha256"))
-        nothing = _nothing_to_judge(registry, newest.get("challenger"))
+        name = results["train"].get("challenger")
+        nothing, pair = _nothing_to_judge(self.bench.shelf, name), self._pair(name)
         before = self.bench.journal.done(self.name)
         if before is not None:
             was = before.result
-            has_won = was.get("verdict") in _WON and was.get("challenger") == champion == newest.get("challenger")
+            has_won = was.get("verdict") in _WON and was.get("challenger") == name and _serves(self.bench.shelf, name)
             if has_won or (not nothing and was.get("pair") == pair and was.get("verdict") == Verdict.KEEP):
                 return before.fingerprint
         return hashed(pair, nothing, results["validate"]["dataset_sha256"])
 
     def run(self, results: Results) -> Outcome:
         """Let the gate judge; its decision is kept in ``models/decisions``."""
-        folder = self.bench.shelf.folder
+        shelf, simulated = self.bench.shelf, bool(results["validate"]["simulated"])
         name = results["train"].get("challenger")
-        nothing = _nothing_to_judge(read_registry(folder), name) or self._real_before_simulated(results)
+        nothing = _nothing_to_judge(shelf, name) or kept_for_real(shelf, simulated)
         if nothing:
             return Outcome(nothing)
-        champion = name_incumbent(self.bench.shelf, bool(results["validate"]["simulated"]), name)
+        champion = name_incumbent(shelf, simulated, name)
         found: dict[str, Any] = {"challenger": name, "champion": champion}
         if champion is None:
             return Outcome(f"{name}: nothing was in use before, there is nothing to beat", {**found, "verdict": FIRST})
-        aliases.challenge(folder, str(name), Why("newest model of aegis run"))
-        pair = find_version(CHAMPION, folder), self.bench.shelf.path_of(str(name))
+        aliases.challenge(shelf.folder, str(name), Why("newest model of aegis run"))
+        pair = find_version(CHAMPION, shelf.folder), shelf.path_of(str(name))
         decision = decide(GateOrder(self.bench.dataset(results), *pair, horizon_days=self._horizon))
-        path = store_decision(decision, folder)
+        path = store_decision(decision, shelf.folder)
         found |= {
             "verdict": decision.verdict,
             "reason": decision.reason,
             "decision": decision.id,
             "files": [kept(path)],
+            "pair": self._pair(name),
         }
-        found["pair"] = self._pair(champion, decision.champion["sha256"], decision.challenger["sha256"])
         said = f"{name} against {champion}: {decision.said} (decision {decision.id})"
         return Outcome(said, found, fingerprint=self.fingerprint(results))
 
@@ -119,20 +122,17 @@ class Gate:
     def _horizon(self) -> int:
         return self.bench.order.horizon_days
 
-    def _pair(self, champion: str | None, rival: str | None, sha256: str | None) -> str:
-        return hashed(champion, rival, sha256, asdict(GateRule()), self._horizon)
-
-    def _real_before_simulated(self, results: Results) -> str:
-        """Trying a run out on simulated data must not change what somebody acts on."""
-        if not results["validate"]["simulated"]:
-            return ""
-        real = real_version(self.bench.shelf)
-        return f"a model of simulated data never takes the place of a real one ({real})" if real else ""
+    def _pair(self, challenger: str | None) -> str:
+        """Hash which trainings are compared, and how."""
+        folder = self.bench.shelf.folder
+        champion = find_version(CHAMPION, folder) if read_registry(folder).champion else None
+        both = (kin_of(path) if path else None for path in (champion, _path_of(self.bench.shelf, challenger)))
+        return hashed(*(one and one.training_id for one in both), asdict(GateRule()), self._horizon)
 
 
 @dataclass
 class Promote:
-    """Make the challenger the champion, if the gate allows it."""
+    """Make the challenger the champion, as its training left it, if the gate allows it."""
 
     bench: Bench
     name: str = "promote"
@@ -149,22 +149,43 @@ class Promote:
         if verdict not in _WON:
             return Outcome("nothing to promote")
         shelf = self.bench.shelf
-        if read_registry(shelf.folder).champion == name:
-            return Outcome(f"{name} is the champion")
+        if _serves(shelf, name):
+            return Outcome(f"{name} serves")
         load_bundle(shelf.path_of(str(name)))  # what cannot be read cannot serve
         if verdict == FIRST:
-            why = Why("the first champion: nothing was in use before")
+            name, why = _in_use(shelf, str(name)), Why("the first champion: nothing was in use before")
         else:
             why = Why(str(found["reason"]), str(found["decision"]))
         aliases.promote(shelf.folder, str(name), why, instead_of=found["champion"])
         return Outcome(f"champion: {found['champion'] or 'none'} → {name}")
 
 
-def _nothing_to_judge(registry: Registry, name: str | None) -> str:
+def _nothing_to_judge(shelf: Shelf, name: str | None) -> str:
     if name is None:
         return "no model to judge"
-    if registry.champion == name:
-        return f"{name} is the champion"
-    if any(change.alias == CHAMPION and change.after == name for change in registry.history):
+    if _serves(shelf, name):
+        return f"nothing to judge: {name} serves, as it was trained or recalibrated"
+    moves = read_registry(shelf.folder).history
+    former = {change.after for change in moves if change.alias == CHAMPION and change.after}
+    challenger = _path_of(shelf, name)
+    if name in former or any(challenger and are_kin(shelf.folder / f"{one}.pth", challenger) for one in former):
         return f"{name} was champion before and was replaced; only a person brings it back: aegis models promote {name}"
     return ""
+
+
+def _serves(shelf: Shelf, name: str | None) -> bool:
+    """Whether the champion is this version, or has its networks."""
+    champion, path = read_registry(shelf.folder).champion, _path_of(shelf, name)
+    if champion is None or path is None:
+        return False
+    return champion == name or are_kin(shelf.folder / f"{champion}.pth", path)
+
+
+def _in_use(shelf: Shelf, name: str) -> str:
+    """Return the newest version with the networks of one: without a champion, that is the one in use."""
+    path = shelf.path_of(name)
+    return next((one.name for one in reversed(kin_in(shelf.folder)) if are_kin(one.path, path)), name)
+
+
+def _path_of(shelf: Shelf, name: str | None) -> Path | None:
+    return shelf.folder / f"{name}.pth" if name else None

@@ -15,8 +15,8 @@ from aegis_yield.pipelines.record import record_forecasts
 from aegis_yield.pipelines.run_engine import Outcome, Results
 from aegis_yield.pipelines.run_options import allocation_order, present_positions
 from aegis_yield.pipelines.run_steps import Bench, hashed, kept, reports_folder
-from aegis_yield.registry import CHAMPION, candidate_models, find_version, read_registry, version_of
-from aegis_yield.utils.files import sha256_of, write_atomically, write_text_atomically
+from aegis_yield.registry import version_of
+from aegis_yield.utils.files import write_atomically, write_text_atomically
 from aegis_yield.utils.plain import plain
 
 
@@ -30,7 +30,7 @@ class Forecast:
 
     def fingerprint(self, results: Results) -> str:
         """Hash data, horizon, and the models that may serve."""
-        return hashed(results["validate"]["dataset_sha256"], self.bench.order.horizon_days, _serving(self.bench))
+        return hashed(results["validate"]["dataset_sha256"], self.bench.order.horizon_days, self.bench.may_serve())
 
     def run(self, results: Results) -> Outcome:
         """Write ``reports/forecasts.parquet`` and remember the forecasts."""
@@ -60,7 +60,7 @@ class Allocate:
         asked = (
             (order.capital_usd, order.allocation, present_positions(order.allocation)) if order.capital_usd else None
         )
-        return hashed(results["validate"]["dataset_sha256"], asked, _serving(self.bench))
+        return hashed(results["validate"]["dataset_sha256"], asked, self.bench.may_serve())
 
     def run(self, results: Results) -> Outcome:
         """Write ``reports/allocation.json``."""
@@ -81,9 +81,3 @@ def _forecaster(bench: Bench, results: Results) -> Forecaster:
     dataset = bench.dataset(results)
     path, bundle = choose_model(dataset)
     return Forecaster(dataset, bundle, f"{version_of(path)}-{bundle_digest(path)}", load_names(), path)
-
-
-def _serving(bench: Bench) -> list[tuple[str, str]]:
-    champion = read_registry(bench.shelf.folder).champion
-    paths = [find_version(CHAMPION)] if champion else candidate_models()
-    return [(path.name, sha256_of(path)) for path in paths]

@@ -15,15 +15,15 @@ from typing import Any, Final
 
 from aegis_yield import __version__
 from aegis_yield.domain.dataset import Dataset
-from aegis_yield.domain.errors import AegisError, BundleError, DataError, HistoryError, RequestError, TrainingError
+from aegis_yield.domain.errors import AegisError, DataError, HistoryError, RequestError, TrainingError
 from aegis_yield.domain.limits import DEFAULT_HORIZON_DAYS, check_horizon
-from aegis_yield.models.bundle import Bundle, load_bundle
 from aegis_yield.models.checkpoint import load_checkpoint
 from aegis_yield.models.plan import TrainingPlan
 from aegis_yield.models.training import EpochReport, Observer
 from aegis_yield.monitoring.gate import DAYS_PER_WEEK, GateRule
 from aegis_yield.pipelines.datasets import content_hash, default_data_folder
 from aegis_yield.pipelines.incumbents import name_incumbent, real_version
+from aegis_yield.pipelines.kin import Kin, newest_training, read_kin
 from aegis_yield.pipelines.run_engine import Outcome, Results
 from aegis_yield.pipelines.run_journal import Journal
 from aegis_yield.pipelines.run_options import allocation_order
@@ -31,8 +31,7 @@ from aegis_yield.pipelines.shelf import Shelf
 from aegis_yield.pipelines.train import TrainingOrder, train
 from aegis_yield.preprocessing.cleaning import quality_report
 from aegis_yield.preprocessing.tables import TABLES, find_table, read_dataset
-from aegis_yield.registry import version_of
-from aegis_yield.registry.versions import numbered_versions
+from aegis_yield.registry import CHAMPION, candidate_models, find_version, read_registry
 from aegis_yield.utils.files import sha256_of
 from aegis_yield.utils.project import project_root
 
@@ -64,7 +63,7 @@ class RunOrder:
     collect, train : bool
         Whether to ask the sources, and whether to train when a training is due.
     train_every_days : int
-        A model is due when this many days of data have come since the newest one's last day.
+        A model is due when this many days of data have come since the last day of the newest training.
     plan : TrainingPlan
         How to train.
     horizon_days : int
@@ -73,6 +72,8 @@ class RunOrder:
         To allocate; without it nothing is allocated.
     allocation : mapping
         Options of the allocation that are set, as ``run_options.load_run_options`` returns them.
+    calibrate : bool
+        Whether the intervals of the version that serves learn from new outcomes.
     """
 
     data: Path | None = None
@@ -83,6 +84,7 @@ class RunOrder:
     horizon_days: int = DEFAULT_HORIZON_DAYS
     capital_usd: float | None = None
     allocation: Mapping[str, Any] = field(default_factory=dict)
+    calibrate: bool = True
 
     def __post_init__(self) -> None:
         """Refuse what is out of bounds."""
@@ -154,6 +156,18 @@ class Bench:
     def read(self) -> tuple[Dataset, str]:
         """Read the tables, with a hash of their content."""
         return self._tables
+
+    def may_serve(self) -> list[tuple[str, str]]:
+        """Return the champion, or without one every version that may serve, with a hash of each.
+
+        Raises
+        ------
+        BundleError
+            If there is none.
+        """
+        champion = read_registry(self.shelf.folder).champion
+        paths = [find_version(CHAMPION)] if champion else candidate_models()
+        return [(path.name, sha256_of(path)) for path in paths]
 
 
 def hashed(*parts: object) -> str:
@@ -229,46 +243,44 @@ class Validate:
 
 @dataclass
 class Train:
-    """Train a challenger if one is due; in any case find the newest model made for this kind of data."""
+    """Train a challenger if one is due; in any case find the newest training on this kind of data."""
 
     bench: Bench
     name: str = "train"
     needs: tuple[str, ...] = ("validate",)
 
     def fingerprint(self, results: Results) -> str:
-        """Hash data, choices, and the versions that are there."""
-        order = self.bench.order
-        versions = [(path.name, sha256_of(path)) for path in numbered_versions(self.bench.shelf.folder).values()]
+        """Hash data, choices, and the newest training that is there."""
+        order, newest = self.bench.order, self._newest(results)
         choices = (order.train, order.train_every_days, order.held_back_days, order.plan.to_dict())
-        return hashed(results["validate"]["dataset_sha256"], choices, sorted(versions))
+        return hashed(results["validate"]["dataset_sha256"], choices, newest and _named(newest))
 
     def run(self, results: Results) -> Outcome:
         """Train or not; the newest days stay unseen, for the gate."""
         order = self.bench.order
         until = dt.date.fromisoformat(results["validate"]["last_date"]) - dt.timedelta(days=order.held_back_days)
-        newest = _newest(self.bench.shelf.folder, bool(results["validate"]["simulated"]))
+        newest = self._newest(results)
         said = self._why_not(newest, until)
         if not said:
-            path = self._trained(results, until, newest)
-            said, newest = (
-                f"{version_of(path)} trained on days to {load_bundle(path).data_end}",
-                (path, load_bundle(path)),
-            )
-        challenger = {"challenger": version_of(newest[0]), "sha256": sha256_of(newest[0])} if newest else {}
-        return Outcome(said, challenger, fingerprint=self.fingerprint(results))
+            newest = read_kin(self._trained(results, until, newest))
+            said = f"{newest.name} trained on days to {newest.trained_to}"
+        return Outcome(said, _named(newest) if newest else {}, fingerprint=self.fingerprint(results))
 
-    def _why_not(self, newest: tuple[Path, Bundle] | None, until: dt.date) -> str:
+    def _newest(self, results: Results) -> Kin | None:
+        return newest_training(self.bench.shelf.folder, bool(results["validate"]["simulated"]))
+
+    def _why_not(self, newest: Kin | None, until: dt.date) -> str:
         if not self.bench.order.train:
-            return "not asked for" + (f"; the newest model is {version_of(newest[0])}" if newest else "")
+            return "not asked for" + (f"; the newest model is {newest.name}" if newest else "")
         if newest is None or self._due(newest) <= until:
             return ""
         when = self._due(newest) + dt.timedelta(days=self.bench.order.held_back_days)
-        return f"not due: {version_of(newest[0])} knows days to {newest[1].data_end}; next when the data reaches {when}"
+        return f"not due: {newest.name} was trained on days to {newest.trained_to}; next when the data reaches {when}"
 
-    def _due(self, newest: tuple[Path, Bundle]) -> dt.date:
-        return dt.date.fromisoformat(newest[1].data_end) + dt.timedelta(days=self.bench.order.train_every_days)
+    def _due(self, newest: Kin) -> dt.date:
+        return dt.date.fromisoformat(newest.trained_to) + dt.timedelta(days=self.bench.order.train_every_days)
 
-    def _trained(self, results: Results, until: dt.date, newest: tuple[Path, Bundle] | None) -> Path:
+    def _trained(self, results: Results, until: dt.date, newest: Kin | None) -> Path:
         bench = self.bench
         dataset = bench.dataset(results)
         if until <= dataset.first_date:
@@ -305,18 +317,9 @@ def _order(bench: Bench, dataset: Dataset, until: dt.date) -> TrainingOrder:
     return TrainingOrder(dataset, order.plan, until, shelf.folder, resume, shelf.tracking)
 
 
-def _newest(folder: Path, simulated: bool) -> tuple[Path, Bundle] | None:
-    """Return the version with the highest number that was trained to its end on this kind of data."""
-    numbered = numbered_versions(folder)
-    for number in sorted(numbered, reverse=True):
-        try:
-            bundle = load_bundle(numbered[number])
-            dt.date.fromisoformat(bundle.data_end)
-        except (BundleError, ValueError):
-            continue
-        if bundle.is_simulated == simulated and not bundle.provenance.get("interrupted"):
-            return numbered[number], bundle
-    return None
+def _named(newest: Kin) -> dict[str, str]:
+    """Return how the result names the challenger of a run."""
+    return {"challenger": newest.name, "sha256": sha256_of(newest.path)}
 
 
 def reports_folder() -> Path:

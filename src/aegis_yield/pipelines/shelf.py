@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from aegis_yield.domain.errors import AegisError, BundleError
-from aegis_yield.models.bundle import load_bundle
+from aegis_yield.models.bundle import CALIBRATED, load_bundle
 from aegis_yield.pipelines.training_record import figures_in
 from aegis_yield.registry import find_version, models_folder, read_registry, version_of
 from aegis_yield.registry.aliases import Registry
@@ -43,6 +43,8 @@ class VersionInfo:
         Of the bundle; empty if it cannot be read.
     n_members : int
         Networks in it.
+    training_id : str
+        Equal for versions with the same networks; empty if it cannot be read.
     fault : str
         Why it cannot be read; empty if it can.
     recorded : str
@@ -57,6 +59,7 @@ class VersionInfo:
     aliases: tuple[str, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
     n_members: int = 0
+    training_id: str = ""
     fault: str = ""
     recorded: str = UNRECORDED
     run_id: str = ""
@@ -66,6 +69,12 @@ class VersionInfo:
     def exact_name(self) -> str:
         """Name and digest, as answers have it."""
         return f"{self.name}-{self.sha256[:DIGEST_CHARS]}"
+
+    @property
+    def recalibrated(self) -> Mapping[str, Any]:
+        """What it says of the outcomes since its training; empty if its intervals have learned from none."""
+        held = self.provenance.get(CALIBRATED)
+        return held if isinstance(held, dict) else {}
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, without paths of this machine."""
@@ -181,7 +190,8 @@ def _info(shelf: Shelf, path: Path, registry: Registry, waiting: set[str]) -> Ve
         bundle = load_bundle(path)
     except BundleError as error:
         return replace(info, fault=str(error))
-    return replace(info, provenance=bundle.provenance, n_members=len(bundle.model.members))
+    n_members = len(bundle.model.members)
+    return replace(info, provenance=bundle.provenance, n_members=n_members, training_id=bundle.training_id)
 
 
 def _without_curves(metrics: Mapping[str, float]) -> dict[str, float]:

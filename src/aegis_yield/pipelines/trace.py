@@ -157,7 +157,7 @@ def _training(lineage: Lineage, path: Path | None) -> dict[str, Any]:
         held = load_bundle(path).provenance
     except AegisError as error:
         return {**run, "provenance": None, "problem": str(error)}
-    names = ("project_version", "commit", "data", "split", "plan", "metrics")
+    names = ("project_version", "commit", "data", "split", "plan", "metrics", "calibrated")
     return {**run, **{name: held.get(name) for name in names}}
 
 

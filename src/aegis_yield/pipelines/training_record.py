@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 from aegis_yield.domain.dataset import Dataset
+from aegis_yield.models.bundle import CALIBRATED
 from aegis_yield.models.plan import TrainingPlan
 from aegis_yield.models.training import EpochReport, Observer
 from aegis_yield.pipelines.svg_pictures import bars_svg, lines_svg
@@ -165,6 +166,7 @@ def _parameters(provenance: Mapping[str, Any]) -> dict[str, Any]:
         **provenance.get("plan", {}),
         **{f"data.{name}": data[name] for name in DATA_FACTS if name in data},
         **{f"split.{name}": text for name, text in split.items()},
+        **{f"calibrated.{name}": value for name, value in provenance.get(CALIBRATED, {}).items()},
     }
 
 

@@ -13,6 +13,7 @@ from aegis_yield.models.bundle import load_bundle
 from aegis_yield.pipelines.bookkeeping import adopt, told
 from aegis_yield.pipelines.gate import Decision, GateOrder, decide, store_decision
 from aegis_yield.pipelines.incumbents import name_incumbent, real_version
+from aegis_yield.pipelines.kin import are_kin, kin_of
 from aegis_yield.pipelines.shelf import Shelf
 from aegis_yield.registry import aliases, find_version, publish, read_registry, version_of
 from aegis_yield.registry.aliases import Registry, Why
@@ -147,10 +148,16 @@ def delete_version(shelf: Shelf, reference: str, why: Why) -> str:
     BundleError
         If there is no such version.
     RegistryError
-        If an alias points at it.
+        If an alias points at it, or the champion is a recalibration of it.
     """
     path = shelf.path_of(reference)
-    fact = shelf.fact_of(path)
+    fact, held = shelf.fact_of(path), kin_of(path)
+    champion = read_registry(shelf.folder).champion or fact.name
+    if champion != fact.name and held and not held.calibrated and are_kin(path, shelf.folder / f"{champion}.pth"):
+        raise RegistryError(
+            f"{fact.name}: the champion {champion} was recalibrated from it, and the gate compares models as their "
+            "training left them; delete it when another champion serves"
+        )
     aliases.strike(shelf.folder, fact.name, why, path.unlink)
     if receipt_of(shelf.tracking.folder, fact.name) is not None:
         record = Record(kind="deletion", title=f"delete {fact.name}", bundle=fact, tags={"reason": why.reason})

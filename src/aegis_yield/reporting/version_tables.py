@@ -14,7 +14,7 @@ from rich.text import Text
 from aegis_yield.pipelines.shelf import VersionInfo
 from aegis_yield.registry.aliases import Change
 
-_FACTS: Final = ("plan", "data", "split")
+_FACTS: Final = ("plan", "data", "split", "calibrated")
 _LATEST_CHANGES: Final = 5
 _SCORE: Final = re.compile(r"((?:scouts|seen|simulated)/)?h(\d\d)/([a-z]\w*)(?:/(\w+))?")
 _FIRST_SCORES: Final = ("rel_mae", "rel_crps", "coverage_90")
@@ -27,21 +27,24 @@ _SOURCES: Final = {
 
 
 def versions_table(versions: Sequence[VersionInfo]) -> RenderableType:
-    """Return every version: which serves, what it learned from, how it did, whether it is recorded."""
+    """Return every version: which serves, what it learned from, how it did, whether it is recorded.
+
+    To which day it was recalibrated is said of versions whose intervals have learned since their training.
+    """
     table = _table("Versions")
-    for name in ("version", "alias", "trained on", "data to"):
+    for name in ("version", "alias", "data", "trained to", "calibrated"):
         table.add_column(name, no_wrap=True)
-    table.add_column("validation", justify="right", no_wrap=True)
-    table.add_column("networks", justify="right", no_wrap=True)
-    for name in ("digest", "in MLflow"):
-        table.add_column(name, no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("digest", no_wrap=True)
+    table.add_column("in MLflow")  # what gives way where the terminal is narrow
     for one in versions:
         data = one.provenance.get("data", {})
         kind = "-" if one.fault else "SIMULATED" if data.get("simulated") else "real"
         score = one.provenance.get("metrics", {}).get("validation_score")
         table.add_row(
-            one.name, ", ".join(one.aliases), kind, str(data.get("last_date", "-")), _figure(score),
-            str(one.n_members or "-"), one.sha256[:8], f"version {one.mlflow_version}" if one.run_id else one.recorded,
+            one.name, ", ".join(one.aliases), kind, str(data.get("last_date", "-")),
+            str(one.recalibrated.get("until", "-")), _figure(score), one.sha256[:8],
+            f"version {one.mlflow_version}" if one.run_id else one.recorded,
             style="red" if one.fault else "bold" if one.aliases else None,
         )  # fmt: skip
     return Group(table, *(Text(f"{one.name}: {one.fault}", style="red") for one in versions if one.fault))
@@ -115,8 +118,14 @@ def comparison_table(pair: tuple[VersionInfo, VersionInfo], figures: Sequence[Ma
         a, b = figures[0].get(name), figures[1].get(name)
         change = "" if a is None or b is None or not a else f"{100 * (b / a - 1):+.1f}%"
         table.add_row(name, _figure(a), _figure(b), change)
-    same = Text("the same parameters and data") if facts[0] == facts[1] else Text("")
-    return Group(table, same)
+    return Group(table, Text(_sameness(pair, facts)))
+
+
+def _sameness(pair: tuple[VersionInfo, VersionInfo], facts: Sequence[Mapping[str, Any]]) -> str:
+    if facts[0] == facts[1]:
+        return "the same parameters and data"
+    same = pair[0].training_id == pair[1].training_id
+    return "the same networks: they differ in what their intervals have learned" if same else ""
 
 
 def _facts_of(version: VersionInfo) -> dict[str, Any]:
