@@ -3,9 +3,10 @@
     python benchmarks/ablation.py                       # trains at the cut-off first: a quarter of an hour on one core
     python benchmarks/ablation.py --bundle models/old.pth --start 2024-01-31 --end 2024-09-20 --horizons 1 7 30
 
-Each row adds one step to the row above it, except "calibration in full", which shows why only a part of each stretch is
-applied. Origins lie after everything that the bundle has learned from. Without the reference data the simulated market
-stands in, and says so.
+Each row adds one step to the row above it, down to what is served. The rows below that show why only a part of each
+stretch is applied, and what it costs if intervals stay as training left them and never learn from outcomes. Origins lie
+after everything that the bundle has learned from. Without the reference data the simulated market stands in, and says
+so.
 """
 
 from __future__ import annotations
@@ -116,7 +117,14 @@ def _extras(bundle: Bundle) -> Mapping[str, Bundle]:
         "the same, no shape stage": replace(
             bundle, model=several, calibrator=Calibrator(ScorePool.empty(), strength=WHOLE_STRENGTH)
         ),
+        "as served, never recalibrated": _frozen(bundle),
     }
+
+
+def _frozen(bundle: Bundle) -> Bundle:
+    """Return the bundle as one that takes every origin for a day of its training: it learns from none as it walks."""
+    data = {**bundle.provenance["data"], "last_date": dt.date.max.isoformat()}
+    return replace(bundle, provenance={**bundle.provenance, "data": data})
 
 
 def _figures(scores: Mapping[str, Any]) -> dict[str, dict[str, float]]:

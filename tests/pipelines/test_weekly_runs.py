@@ -230,7 +230,9 @@ def test_too_few_days_are_waited_for(models: Path, folder: Path, tiny_bundle: Bu
         f"not due: lstm_v1 knows outcomes to {trained_until()}; next when the data reaches {due}"
     )
     grown(folder, 8)
-    assert "champion: lstm_v1 → lstm_v2" in said(run(order), "calibrate")
+    summary = run(order)
+    assert "champion: lstm_v1 → lstm_v2" in said(summary, "calibrate")
+    assert said(summary, "evaluate").startswith("lstm_v1: no strategy has enough outcomes yet for a relMAE, ")
 
 
 def test_a_failure_stops_no_forecast(models: Path, folder: Path, tiny_bundle: Bundle) -> None:

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from aegis_yield.pipelines.predict import Answer, Forecaster, Question
 from aegis_yield.reporting.charts import calibration_chart, coverage_chart, observed_shares
-from aegis_yield.reporting.console import category_table, forecast_table, percent, score_table
+from aegis_yield.reporting.console import category_table, figure, forecast_table, percent, score_table
 
 LEVELS = (0.1, 0.5, 0.9)
 NUMBERS = st.floats(-2, 2)
@@ -31,10 +31,22 @@ def printed(table: Table, width: int = 80) -> str:
 
 @pytest.mark.parametrize(
     ("value", "digits", "text"),
-    [(0.052, 2, "5.20%"), (-0.25559, 2, "-25.56%"), (0.9, 0, "90%"), (12.0, 1, "1200.0%"), (0.0, 2, "0.00%")],
+    [
+        (0.052, 2, "5.20%"),
+        (-0.25559, 2, "-25.56%"),
+        (0.9, 0, "90%"),
+        (12.0, 1, "1200.0%"),
+        (0.0, 2, "0.00%"),
+        (math.nan, 1, "-"),
+    ],
 )
 def test_a_fraction_is_shown_as_percent(value: float, digits: int, text: str) -> None:
     assert percent(value, digits).replace(" ", "") == text
+
+
+@pytest.mark.parametrize(("value", "digits", "text"), [(0.8571, 3, "0.857"), (1.5, 2, "1.50"), (math.nan, 3, "-")])
+def test_a_score_that_is_not_known_yet_is_a_dash(value: float, digits: int, text: str) -> None:
+    assert figure(value, digits) == text
 
 
 @given(
@@ -122,7 +134,7 @@ def test_the_score_table_has_a_line_for_each_forecaster(scores: dict[str, Any]) 
     lines = printed(score_table(scores), width=100).splitlines()
     assert "1,234 forecasts at 5 origins" in " ".join(" ".join(lines).split())
     for name in ("LSTM", "[rival]"):
-        assert next(line.split()[1:3] for line in lines if line.strip().startswith(name)) == ["0.876", "nan"]
+        assert next(line.split()[1:3] for line in lines if line.strip().startswith(name)) == ["0.876", "-"]
 
 
 def test_the_category_table_shows_error_and_coverage(scores: dict[str, Any]) -> None:

@@ -47,8 +47,9 @@ class Change:
 
     def __str__(self) -> str:
         change = f"{100 * abs(self.width_factor - 1):.0f} % {'wider' if self.width_factor >= 1 else 'narrower'}"
+        learned = "1 new outcome makes" if self.n_outcomes == 1 else f"{self.n_outcomes:,} new outcomes make"
         return (
-            f"{self.category}: {self.n_outcomes:,} new outcomes make 90 % intervals {change} "
+            f"{self.category}: {learned} 90 % intervals {change} "
             f"and move them by {100 * self.shift:+.0f} % of their width"
         )
 

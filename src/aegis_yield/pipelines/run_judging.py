@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -62,12 +64,7 @@ class Evaluate:
             record_scores(self.bench.shelf, path, [scores], {})  # delivered when the run ends
         except OSError as error:
             warnings.warn(f"scores are not recorded: {error}", stacklevel=2)
-        card = next(iter(scores["scores"].values()))
-        said = (
-            f"{name}: relMAE {card['rel_mae']:.3f}, {100 * card['intervals']['0.90']['coverage']:.1f} % in the 90 % "
-            f"interval, at {scores['n_origins']} origins from {scores['start']}"
-        )
-        return Outcome(said, {"files": [kept(report)]})
+        return Outcome(f"{name}: {_in_short(scores)}", {"files": [kept(report)]})
 
 
 @dataclass
@@ -158,6 +155,14 @@ class Promote:
             why = Why(str(found["reason"]), str(found["decision"]))
         aliases.promote(shelf.folder, str(name), why, instead_of=found["champion"])
         return Outcome(f"champion: {found['champion'] or 'none'} → {name}")
+
+
+def _in_short(scores: Mapping[str, Any]) -> str:
+    card = next(iter(scores["scores"].values()))
+    skill, inside = card["rel_mae"], 100 * card["intervals"]["0.90"]["coverage"]
+    known = f"relMAE {skill:.3f}" if math.isfinite(skill) else "no strategy has enough outcomes yet for a relMAE"
+    where = f"at {scores['n_origins']} origins from {scores['start']}"
+    return f"{known}, {inside:.1f} % in the 90 % interval, {where}"
 
 
 def _nothing_to_judge(shelf: Shelf, name: str | None) -> str:

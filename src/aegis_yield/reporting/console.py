@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
@@ -15,8 +16,13 @@ MAX_ROWS: Final = 100
 
 
 def percent(value: float, digits: int = 2) -> str:
-    """Return a fraction as percent for people."""
-    return f"{100 * value:.{digits}f}%"
+    """Return a fraction as percent for people, a dash where there is none."""
+    return f"{100 * value:.{digits}f}%" if math.isfinite(value) else "-"
+
+
+def figure(value: float, digits: int = 3) -> str:
+    """Return a score for people, a dash where too few outcomes are known for one."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
 
 
 def forecast_table(answer: Answer) -> Table:
@@ -54,11 +60,11 @@ def score_table(scores: dict[str, Any]) -> Table:
         intervals = card["intervals"]
         table.add_row(
             Text(name),
-            f"{card['rel_mae']:.3f}",
-            f"{card['rel_crps']:.3f}",
+            figure(card["rel_mae"]),
+            figure(card["rel_crps"]),
             *(percent(intervals[level]["coverage"], 1) for level in ("0.80", "0.90", "0.95")),
             percent(intervals["0.90"]["median_width"]),
-            f"{card['qlike_median']:.2f}",
+            figure(card["qlike_median"], 2),
         )
     table.caption = "in 90: share of outcomes inside the 90 % interval; width and QLIKE: medians"
     table.caption_justify = "left"
@@ -80,7 +86,7 @@ def category_table(scores: dict[str, Any]) -> Table:
     for name in ("n", *cards, "in 90"):
         table.add_column(Text(name), justify="right")
     for category, entry in cards[model]["rel_mae_by_category"].items():
-        values = [f"{card['rel_mae_by_category'][category]['score']:.3f}" for card in cards.values()]
+        values = [figure(card["rel_mae_by_category"][category]["score"]) for card in cards.values()]
         coverage = cards[model]["coverage_90_by_category"].get(category, {}).get("coverage", float("nan"))
         table.add_row(category, str(entry["n_strategies"]), *values, percent(coverage, 1))
     return table

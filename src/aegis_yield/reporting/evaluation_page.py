@@ -16,7 +16,7 @@ from aegis_yield.reporting.charts import (
     observed_shares,
     walk_chart,
 )
-from aegis_yield.reporting.console import percent
+from aegis_yield.reporting.console import figure, percent
 from aegis_yield.reporting.forecast_page import SIMULATED_BANNER
 from aegis_yield.reporting.html import Page
 
@@ -91,9 +91,9 @@ def _score_tables(page: Page, scores: dict[str, Any]) -> None:
         ],
         [
             [
-                name, f"{card['rel_mae']:.3f}", f"{card['rel_crps']:.3f}",
+                name, figure(card["rel_mae"]), figure(card["rel_crps"]),
                 *(percent(card["intervals"][level]["coverage"], 1) for level in ("0.80", "0.90", "0.95")),
-                percent(card["intervals"]["0.90"]["median_width"]), f"{card['qlike_median']:.2f}",
+                percent(card["intervals"]["0.90"]["median_width"]), figure(card["qlike_median"], 2),
             ]
             for name, card in cards.items()
         ],
@@ -104,8 +104,8 @@ def _score_tables(page: Page, scores: dict[str, Any]) -> None:
         ["category", "strategies", "relMAE", "relCRPS", "coverage 90 %"],
         [
             [
-                category, str(entry["n_strategies"]), f"{entry['score']:.3f}",
-                f"{model['rel_crps_by_category'][category]['score']:.3f}",
+                category, str(entry["n_strategies"]), figure(entry["score"]),
+                figure(model["rel_crps_by_category"][category]["score"]),
                 percent(model["coverage_90_by_category"][category]["coverage"], 1),
             ]
             for category, entry in model["rel_mae_by_category"].items()
