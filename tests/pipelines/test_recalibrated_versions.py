@@ -206,6 +206,21 @@ def test_a_rollback_or_a_forced_step_back_is_a_persons_word(shelf: Shelf, put: P
     assert not was_brought_back(shelf.folder)
 
 
+def test_a_rollback_leads_to_other_networks(shelf: Shelf, put: Put) -> None:
+    put(1), put(2)
+    promote(shelf, "1", WHY)
+    before = let_serve(shelf, learned(shelf.folder / "lstm_v1.pth"), "lstm_v1").champion
+    promote(shelf, "2", WHY)
+    after = let_serve(shelf, learned(shelf.folder / "lstm_v2.pth"), "lstm_v2").champion
+    assert (before, after) == ("lstm_v3", "lstm_v4")
+    # Not lstm_v2, which has the networks that somebody wants to leave; and with the intervals that served last.
+    assert rollback(shelf, WHY).champion == "lstm_v3"
+    # There were no other networks before these: what is left are their earlier intervals.
+    assert rollback(shelf, WHY).champion == "lstm_v1"
+    with pytest.raises(RegistryError, match="no earlier champion to return to"):
+        rollback(shelf, WHY)
+
+
 def test_a_week_after_what_it_knows_it_is_due(tiny_bundle: Bundle) -> None:
     # A week of outcomes: the first origin after the training, and seven days more.
     assert due_on(tiny_bundle) == trained_until() + dt.timedelta(days=8)

@@ -148,7 +148,7 @@ def promote(
 
 @app.command()
 def rollback(reason: Reason, models: Folder = None) -> None:
-    """Make the champion before this one champion again.
+    """Make the latest champion with other networks champion again: recalibrations of this one are passed over.
 
     Examples:
 

@@ -122,7 +122,7 @@ def challenge(shelf: Shelf, reference: str, why: Why) -> Registry:
 
 
 def rollback(shelf: Shelf, why: Why) -> Registry:
-    """Make the champion before this one champion again.
+    """Make the latest former champion with other networks champion again; without one, the champion before this.
 
     Raises
     ------
@@ -131,13 +131,14 @@ def rollback(shelf: Shelf, why: Why) -> Registry:
     BundleError
         If it cannot be read; nothing changed then.
     """
-    former = read_registry(shelf.folder).former_champions
-    for version in former:
-        path = shelf.folder / f"{version}.pth"
-        if path.is_file():
-            load_bundle(path)
-            break
-    return told(shelf, aliases.rollback(shelf.folder, why))
+
+    def share_networks(one: str, other: str) -> bool:
+        return are_kin(shelf.folder / f"{one}.pth", shelf.folder / f"{other}.pth")
+
+    version = aliases.before_champion(shelf.folder, read_registry(shelf.folder), share_networks)
+    if version is not None:
+        load_bundle(shelf.folder / f"{version}.pth")
+    return told(shelf, aliases.rollback(shelf.folder, why, share_networks))
 
 
 def delete_version(shelf: Shelf, reference: str, why: Why) -> str:

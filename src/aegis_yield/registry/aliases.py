@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from aegis_yield.domain.errors import RegistryError
 from aegis_yield.registry.lock import held
@@ -23,6 +23,9 @@ CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
 ALIASES: Final = (CHAMPION, CHALLENGER)
 _LOCK: Final = ".registry.lock"
+
+AreKin: TypeAlias = Callable[[str, str], bool]
+"""Whether two versions, by name, have the same networks: the registry does not look into files."""
 
 
 @dataclass(frozen=True)
@@ -238,8 +241,28 @@ def challenge(folder: Path, version: str | None, why: Why) -> Registry:
     return _changed(folder, change)
 
 
-def rollback(folder: Path, why: Why) -> Registry:
-    """Make the champion before this one champion again; versions that are gone are passed over.
+def before_champion(folder: Path, registry: Registry, are_kin: AreKin) -> str | None:
+    """Return the version to roll back to, None if there is none; versions that are gone are passed over.
+
+    It is the latest former champion with other networks than the champion's: what a recalibration replaced has
+    the very networks that somebody wants to leave. Only where there never were others is it the latest of all.
+    """
+    there = [version for version in registry.former_champions if (folder / f"{version}.pth").is_file()]
+    others = (version for version in there if not are_kin(version, str(registry.champion)))
+    return next(others, there[0] if there else None)
+
+
+def rollback(folder: Path, why: Why, are_kin: AreKin = lambda *_: False) -> Registry:
+    """Make the champion before this one champion again (see :func:`before_champion`).
+
+    Parameters
+    ----------
+    folder : Path
+        The models folder.
+    why : Why
+        On what grounds.
+    are_kin : callable
+        Whether two versions have the same networks; by default no two have.
 
     Raises
     ------
@@ -248,13 +271,13 @@ def rollback(folder: Path, why: Why) -> Registry:
     """
 
     def change(registry: Registry) -> Registry:
-        there = [version for version in registry.former_champions if (folder / f"{version}.pth").is_file()]
-        if not there:
+        version = before_champion(folder, registry, are_kin)
+        if version is None:
             raise RegistryError(
                 f"{folder}: no earlier champion to return to (now: {registry.champion or 'none'}); "
                 "promote a version by name: aegis models promote VERSION --force --reason WHY"
             )
-        return registry.moved("rollback", CHAMPION, there[0], why)
+        return registry.moved("rollback", CHAMPION, version, why)
 
     return _changed(folder, change)
 
