@@ -69,7 +69,8 @@ def test_risk_as_json_holds_every_row(place: Path, tables: Path, capsys: Capture
     assert [row["name"] for row in content["rows"]] == ["aave", "lido", "delta"]
     assert (content["horizon_days"], content["as_of"], content["simulated"]) == (30, "2025-09-30", True)
     assert all(row["cvar"] >= row["var"] for row in content["rows"])
-    assert err.count("note:") == len(content["notes"]) == 2
+    assert err.count("note:") == len(content["notes"]) == 3
+    assert content["notes"][-1].startswith("intervals have learned from no outcome of the last ")
 
 
 def test_risk_shows_every_figure_and_the_worst_events(place: Path, tables: Path, capsys: Capture) -> None:

@@ -21,6 +21,7 @@ from aegis_yield.domain.dataset import Dataset
 from aegis_yield.domain.errors import HistoryError, RequestError, UnknownStrategyError
 from aegis_yield.domain.forecast import QUANTILE_COLUMNS
 from aegis_yield.models.bundle import bundle_digest
+from aegis_yield.pipelines.calibrate import calibrate
 from aegis_yield.pipelines.predict import Answer, Forecaster, Question, predict, to_json
 from aegis_yield.preprocessing.cleaning import clean
 
@@ -234,6 +235,16 @@ def test_simulated_data_and_hindsight_are_noted(forecaster: Forecaster) -> None:
     assert [note[:22] for note in now.notes] == ["SIMULATED market data:", "this model was trained"]
     assert now.notes == then.notes[:2]
     assert then.notes[2].endswith("no proof of skill")
+
+
+@pytest.mark.parametrize(("days", "is_behind"), [(28, False), (29, True)])
+def test_intervals_that_have_not_learned_for_long_are_noted(forecaster: Forecaster, days: int, is_behind: bool) -> None:
+    later = replace(forecaster, dataset=market().known_at(trained_until() + dt.timedelta(days=days)))
+    said = "intervals have learned from no outcome of the last 29 days of data: let them, with aegis calibrate --update"
+    notes = later.ask(Question(["aave"])).notes
+    assert any(note.startswith(said) for note in notes) is is_behind
+    learned = replace(later, bundle=calibrate(later.bundle, later.dataset).bundle)
+    assert learned.ask(Question(["aave"])).notes == notes[:2]
 
 
 def test_real_data_is_not_called_simulated(forecaster: Forecaster) -> None:

@@ -38,6 +38,9 @@ from aegis_yield.registry import version_of
 RECENT_DAYS = 30
 """Forecasting everything leaves out strategies without a row in so many days: they have ended."""
 
+MAX_UNLEARNED_DAYS = 28
+"""A bundle that did not learn from the outcomes of more days of data than this is said to be behind."""
+
 
 @dataclass(frozen=True)
 class Question:
@@ -297,7 +300,22 @@ class Forecaster:
             notes.append("this model was trained on SIMULATED data")
         if question.as_of is not None and question.as_of.isoformat() < self.bundle.data_end:
             notes.append(f"the model has learned from days after {question.as_of}: no proof of skill")
+        if question.as_of is None and self._unlearned_days > MAX_UNLEARNED_DAYS:
+            notes.append(
+                f"intervals have learned from no outcome of the last {self._unlearned_days} days of data: let them, "
+                "with aegis calibrate --update, or every week with aegis run"
+            )
         return tuple(notes)
+
+    @cached_property
+    def _unlearned_days(self) -> int:
+        """Days of data since the bundle last learned; 0 where it cannot learn from them, or does not say."""
+        if self.bundle.is_simulated != self.dataset.is_simulated:
+            return 0
+        try:
+            return (self.dataset.last_date - dt.date.fromisoformat(self.bundle.data_end)).days
+        except ValueError:
+            return 0
 
 
 def _reason(strategy: str, newest: dt.date, recent_rows: int) -> str:
