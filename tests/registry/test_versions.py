@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Barrier
@@ -85,6 +87,17 @@ def test_no_draft_is_left_after_a_failure(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         publish("text is no content", tmp_path)
     assert names(tmp_path) == []
+
+
+def test_drafts_of_killed_processes_are_removed_and_others_are_not(tmp_path: Path) -> None:
+    names = (".draft-old.pth", "..draft-old.pth.abcd1234.pth", ".draft-at-work.pth", ".other.pth")
+    for name in names:
+        (tmp_path / name).write_bytes(b"half a model")
+    long_ago = time.time() - 2 * 86_400
+    for name in (*names[:2], names[3]):
+        os.utime(tmp_path / name, (long_ago, long_ago))
+    publish(b"model", tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {".draft-at-work.pth", ".other.pth", "lstm_v1.pth"}
 
 
 def test_a_published_file_has_ordinary_rights(tmp_path: Path) -> None:

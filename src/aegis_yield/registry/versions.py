@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +21,8 @@ DIGEST_CHARS: Final = 8
 SHIPPED: Final = "lstm_v0"
 """What the model that ships with the project is called once a folder with versions of its own has taken it over."""
 
+_DRAFT: Final = ".draft-"
+_DRAFT_LIFE_S: Final = 86_400.0
 _NAME: Final = re.compile(r"lstm_v(\d+)\.pth")
 _REFERENCE: Final = re.compile(rf"(?:lstm_)?v?(\d+)(?:-([0-9a-f]{{{DIGEST_CHARS}}}))?")
 
@@ -139,12 +143,22 @@ def publish(content: bytes, folder: Path) -> Path:
         Where it lies. Two trainings that end at once get two numbers.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / f".draft-{uuid.uuid4().hex}.pth"
+    _remove_abandoned_drafts(folder)
+    draft = folder / f"{_DRAFT}{uuid.uuid4().hex}.pth"
     write_bytes_atomically(draft, content)
     try:
         return _link_to_next(draft, folder)
     finally:
         draft.unlink()
+
+
+def _remove_abandoned_drafts(folder: Path) -> None:
+    """Remove what a process that was killed in mid-write left; one at work needs its draft for an instant only."""
+    for name in (f"{_DRAFT}*", f".{_DRAFT}*"):  # whole, or itself still being written
+        for path in folder.glob(name):
+            with suppress(FileNotFoundError):  # another process tidies up, too
+                if time.time() - path.stat().st_mtime > _DRAFT_LIFE_S:
+                    path.unlink()
 
 
 def _link_to_next(draft: Path, folder: Path) -> Path:
