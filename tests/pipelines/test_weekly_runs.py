@@ -238,13 +238,31 @@ def test_too_few_days_are_waited_for(models: Path, folder: Path, tiny_bundle: Bu
 def test_a_failure_stops_no_forecast(models: Path, folder: Path, tiny_bundle: Bundle) -> None:
     put(models, 1, tiny_bundle)
     aliases.promote(models, "lstm_v1", WHY)
+    lock = models / ".registry.lock"
+    lock.unlink(missing_ok=True)
+    lock.mkdir()  # nobody can move an alias
+    summary = run(RunOrder(grown(folder, 9), train=False))
+    assert (ends(summary)["calibrate"], ends(summary)["forecast"]) == ("failed", "done"), summary
+    assert ".registry.lock" in said(summary, "calibrate")
+    assert (summary.exit_code, champion(models)) == (1, "lstm_v1")
+    lock.rmdir()
+    assert "champion: lstm_v1 → lstm_v2" in said(run(RunOrder(folder, train=False)), "calibrate")
+    assert versions(models) == ["lstm_v1", "lstm_v2"]
+
+
+def test_nothing_to_learn_is_no_failure(models: Path, folder: Path, tiny_bundle: Bundle) -> None:
+    put(models, 1, tiny_bundle)
+    aliases.promote(models, "lstm_v1", WHY)
     # Nobody has a row on the origins whose outcomes are known: it is due, and there is nothing to learn.
     gaps = [trained_until() + dt.timedelta(days=days) for days in (1, 2, 6, 8)]
     holed = replace(market(), yields=market().yields.filter(~pl.col("date").is_in(gaps)))
     summary = run(RunOrder(grown(folder, 9, holed), train=False))
-    assert (ends(summary)["calibrate"], ends(summary)["forecast"]) == ("failed", "done"), summary
-    assert "collect newer data first" in said(summary, "calibrate")
-    assert (summary.exit_code, champion(models)) == (1, "lstm_v1")
+    assert summary.exit_code == 0, summary
+    assert said(summary, "calibrate") == "nothing to learn yet: no strategy has an outcome that lstm_v1 does not know"
+    assert said(summary, "evaluate") == (
+        f"no strategy has an origin after {trained_until()} from which lstm_v1 could be judged yet"
+    )
+    assert versions(models) == ["lstm_v1"]
 
 
 def test_real_models_learn_from_real_data_only(models: Path, tables: Path, folder: Path, tiny_bundle: Bundle) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from aegis_yield.domain.dataset import Dataset
-from aegis_yield.domain.errors import DataError
+from aegis_yield.domain.errors import DataError, HistoryError
 from aegis_yield.models.bundle import CALIBRATED, Bundle, bundle_bytes, bundle_digest, load_bundle
 from aegis_yield.models.calibration import HORIZON_GRID, Calibrator
 from aegis_yield.models.evidence import MAX_SCORES_PER_HORIZON
@@ -65,7 +65,7 @@ def calibrate(
 
     Raises
     ------
-    DataError
+    HistoryError
         If no outcome is newer than what the bundle knows.
     """
     updated = bundle
@@ -79,7 +79,7 @@ def calibrate(
     on_horizon(len(HORIZON_GRID), len(HORIZON_GRID))
     n_outcomes = len(updated.calibrator.pool) - len(bundle.calibrator.pool)
     if not n_outcomes:
-        raise DataError(
+        raise HistoryError(
             f"{dataset.name}: its last day is {dataset.last_date}, and the bundle knows all outcomes up to "
             f"{bundle.data_end}; collect newer data first"
         )
@@ -126,7 +126,7 @@ def learned_version(source: Path, dataset: Dataset) -> Path:
 
     Raises
     ------
-    DataError
+    HistoryError
         If there is nothing to learn.
     """
     wanted = {**_learned_from(dataset), "from": _exact_name(source)}

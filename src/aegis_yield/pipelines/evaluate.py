@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from aegis_yield.domain.dataset import Dataset
-from aegis_yield.domain.errors import DataError, RequestError
+from aegis_yield.domain.errors import HistoryError, RequestError
 from aegis_yield.domain.limits import DEFAULT_HORIZON_DAYS, check_horizon
 from aegis_yield.models.base import LocationScaleModel
 from aegis_yield.models.baselines import Ewma, LastValue, MovingMean
@@ -113,7 +113,7 @@ def evaluate(order: EvaluationOrder, on_progress: Callable[[int, int], None] = l
 
     Raises
     ------
-    DataError
+    HistoryError
         If no strategy can be forecast at any origin.
     """
     origins = order.origins
@@ -161,9 +161,9 @@ def forecast_table(walk: Walk) -> pl.DataFrame:
     )
 
 
-def _nothing_to_forecast(order: EvaluationOrder) -> DataError:
+def _nothing_to_forecast(order: EvaluationOrder) -> HistoryError:
     start, end = order.span
-    return DataError(
+    return HistoryError(
         f"{order.dataset.name}: no strategy can be forecast between {start} and {end} (needed: a row on the "
         f"origin and 30 rows in 60 days); the data covers {order.dataset.first_date} … {order.dataset.last_date}"
     )

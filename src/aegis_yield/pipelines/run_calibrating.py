@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from aegis_yield.domain.errors import BundleError
+from aegis_yield.domain.errors import BundleError, HistoryError
 from aegis_yield.models.bundle import Bundle, load_bundle
 from aegis_yield.pipelines.calibrate import SHOWN_HORIZON_DAYS, learned_version, let_serve
 from aegis_yield.pipelines.incumbents import kept_for_real, name_incumbent
@@ -72,7 +72,10 @@ class Calibrate:
 
     def _learned(self, path: Path, results: Results) -> str:
         # Killed between writing and promoting: what was written for these very outcomes is not written again.
-        learned = learned_version(path, self.bench.dataset(results))
+        try:
+            learned = learned_version(path, self.bench.dataset(results))
+        except HistoryError:  # tables that have just begun, say: no failure, and nothing that anybody must mend
+            return f"nothing to learn yet: no strategy has an outcome that {version_of(path)} does not know"
         registry = let_serve(self.bench.shelf, learned, version_of(path))
         return f"champion: {version_of(path)} → {registry.champion}, {registry.history[-1].why.reason}"
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from aegis_yield.domain.errors import HistoryError
 from aegis_yield.models.bundle import load_bundle
 from aegis_yield.monitoring.gate import GateRule, Verdict
 from aegis_yield.pipelines.bookkeeping import record_scores
@@ -57,7 +58,10 @@ class Evaluate:
         dataset, horizon = self.bench.dataset(results), self.bench.order.horizon_days
         if start > dataset.last_date - dt.timedelta(days=horizon):
             return Outcome(f"{name} knows days to {bundle.data_end}: no later origin has a known outcome yet")
-        scores = evaluate(EvaluationOrder(dataset, bundle, start=start, horizon_days=horizon)).scores
+        try:
+            scores = evaluate(EvaluationOrder(dataset, bundle, start=start, horizon_days=horizon)).scores
+        except HistoryError:  # tables that have just begun, say: no failure, and nothing that anybody must mend
+            return Outcome(f"no strategy has an origin after {bundle.data_end} from which {name} could be judged yet")
         report = reports_folder() / "evaluation.json"
         write_text_atomically(report, json.dumps(plain(scores), indent=2, default=str, allow_nan=False) + "\n")
         try:
